@@ -1,0 +1,137 @@
+"""Where MLIR's Python bindings come from, and the few things done with them: parse, clone, print, digest, run.
+
+The package `mlir` (the real mlir-python-bindings wheel) is taken where it is installed, otherwise torch-mlir's wheel,
+which carries the same bindings. Every other file imports MLIR from here, so one file decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from lowering.core import PassError
+
+PACKAGE = "mlir" if importlib.util.find_spec("mlir") and importlib.util.find_spec("mlir._mlir_libs") else "torch_mlir"
+
+ir: Any = importlib.import_module(f"{PACKAGE}.ir")
+passmanager: Any = importlib.import_module(f"{PACKAGE}.passmanager")
+
+
+def dialect(name: str) -> Any:
+    """The Python module of a dialect: `dialect("linalg")`."""
+    return importlib.import_module(f"{PACKAGE}.dialects.{name}")
+
+
+@cache
+def context() -> Any:
+    """The one context of this process (a fresh one costs 8 ms). Multithreading is off: processes scale, threads do not."""
+    ctx = ir.Context()
+    ctx.enable_multithreading(False)
+    return ctx
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Enters the context and an unknown location, which creating an op needs."""
+    with context(), ir.Location.unknown():
+        yield
+
+
+def parse(text: str, name: str = "-") -> Any:
+    """The module of `text`. Raises PassError whose `where` is file:line:col and whose reason is the parser's own message."""
+    with context():
+        try:
+            return ir.Module.parse(text)
+        except ir.MLIRError as error:
+            message, where = first_diagnostic(error, name)
+            raise PassError(message, where, str(error)) from None
+
+
+def clone(module: Any) -> Any:
+    """A copy of a live module: 9 to 20 times cheaper than printing and parsing it."""
+    with context():
+        return module.operation.clone()
+
+
+def text(module: Any) -> str:
+    """The printed text that is the identity of a state. Locations are not part of it."""
+    return str(module)
+
+
+def digest(state: str) -> str:
+    """SHA-256 of a state's text."""
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def first_diagnostic(error: Any, name: str = "-") -> tuple[str, str]:
+    """The first error message of an MLIRError, on one line, and where it points. The rest (often the whole IR) stays out."""
+    for diagnostic in error.error_diagnostics:
+        where = str(diagnostic.location).removeprefix("loc(").removesuffix(")").replace('"-"', name).replace('"', "")
+        return one_line(diagnostic.message), "" if where == "unknown" else where
+    return one_line(str(error)), ""
+
+
+def one_line(message: str, most: int = 300) -> str:
+    """The first line of a message, without the IR that MLIR appends to it."""
+    line = next((part for part in message.strip().splitlines() if part.strip()), "no message")
+    line = re.sub(r"\s+", " ", line)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def run(module: Any, pipeline: str) -> None:
+    """Runs a textual pipeline (without `builtin.module(...)` around it) on a module. Raises PassError on failure."""
+    with context():
+        try:
+            manager = passmanager.PassManager.parse(f"builtin.module({pipeline})")
+        except ValueError as error:
+            raise PassError(one_line(str(error)), log=str(error)) from None
+        manager.enable_verifier(True)
+        try:
+            manager.run(module.operation)
+        except ir.MLIRError as error:
+            reason, where = first_diagnostic(error)
+            raise PassError(reason, where, str(error)) from None
+
+
+def transform(module: Any, script: str) -> None:
+    """Interprets a transform script on a module. `script` is a module with `@__transform_main`, or just its body.
+
+    A body sees the payload's root as `%root`. Raises PassError with the interpreter's message.
+    """
+    if "transform.named_sequence" not in script:
+        script = f"""module attributes {{transform.with_named_sequence}} {{
+          transform.named_sequence @__transform_main(%root: !transform.any_op) {{
+            {script}
+            transform.yield
+          }}
+        }}"""
+    interpreter = dialect("transform.interpreter")
+    with context():
+        schedule = parse(script, "transform script")
+        entry = next((op for op in schedule.body.operations if op.operation.name == "transform.named_sequence"), None)
+        if entry is None:
+            raise PassError("the script has no transform.named_sequence")
+        try:
+            interpreter.apply_named_sequence(module.operation, entry.operation, schedule.operation)
+        except (ir.MLIRError, ValueError) as error:
+            reason, where = first_diagnostic(error) if isinstance(error, ir.MLIRError) else (one_line(str(error)), "")
+            raise PassError(reason, where, str(error)) from None
+
+
+def walk(root: Any, wanted: Callable[[Any], bool]) -> list[Any]:
+    """All ops under `root` (a module or an op), post-order, for which `wanted(op)`; collected first, so they may be changed."""
+    found: list[Any] = []
+
+    def visit(op: Any) -> Any:
+        if wanted(op):
+            found.append(op.operation)
+        return ir.WalkResult.ADVANCE
+
+    root.operation.walk(visit)
+    return found
