@@ -1,0 +1,135 @@
+"""Problem + Schedule + Target -> Binary or Failure, each state of the lowering written to the run's folder.
+
+The states are `00-input.mlir`, `01-<pass>.mlir`, ...: file NN is what pass number NN left behind, so a lowering can be
+taken up again from any of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lowering import codegen, mlir
+from lowering.core import Argument, Binary, Failure, Pass, PassError, Problem, Schedule, Target
+from lowering.passes.common.backend import BACKEND
+from lowering.passes.upstream import Upstream
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a lowering: seconds taken, the state's digest and size (where it was printed), and its file."""
+
+    index: int
+    text: str
+    seconds: float
+    digest: str = ""
+    bytes: int = 0
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What a schedule came to, with the stages on the way and the seconds of code generation."""
+
+    outcome: Binary | Failure
+    stages: tuple[Stage, ...]
+    build_seconds: float = 0.0
+
+
+def slug(step: Pass) -> str:
+    """A pass's name as part of a file name."""
+    return step.of if isinstance(step, Upstream) else step.name
+
+
+def split(schedule: Schedule) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+    """The passes over MLIR, and the steps after them (llvm, codegen, ptxas) that code generation reads."""
+    steps = tuple(p for p in schedule if isinstance(p, BACKEND))
+    return tuple(p for p in schedule if not isinstance(p, BACKEND)), steps
+
+
+def lower(
+    problem: Problem,
+    schedule: Schedule,
+    target: Target,
+    folder: Path | None = None,
+    texts: Sequence[str] = (),
+    start: tuple[int, str] | None = None,
+    at: Callable[[str], None] = lambda _: None,
+) -> Lowered:
+    """Takes a problem through a schedule to a binary.
+
+    `start` is (number of passes already applied, state text) to go on from a stored state. `texts` names what is kept
+    beside the image ('llvm', 'asm', 'ptx'). `at` is told each step before it runs. Never raises for a bad candidate.
+    """
+    done, state = start or (0, problem.ir)
+    passes, steps = split(schedule)
+    stages: list[Stage] = []
+    module = mlir.parse(state, problem.name)
+    stages.append(record(module, done, "input" if done == 0 else f"from {done:02d}", 0.0, folder))
+    for index, step in enumerate(passes[done:], start=done + 1):
+        at(f"{index}: {step}")
+        began = time.perf_counter()
+        try:
+            step.apply(module)
+            check_entry(module, problem.arguments)
+        except PassError as error:
+            return Lowered(failure(error, index, step, folder), tuple(stages))
+        stages.append(record(module, index, str(step), time.perf_counter() - began, folder, slug(step)))
+    at("codegen")
+    began = time.perf_counter()
+    try:
+        binary = codegen.build(module, problem.arguments, target, steps, texts)
+    except PassError as error:
+        return Lowered(build_failure(error, folder), tuple(stages), time.perf_counter() - began)
+    return Lowered(binary, tuple(stages), time.perf_counter() - began)
+
+
+def record(module: Any, index: int, text: str, seconds: float, folder: Path | None, name: str = "input") -> Stage:
+    """The stage of a state; printed, digested and written only where there is a folder."""
+    if folder is None:
+        return Stage(index, text, seconds)
+    printed = mlir.text(module)
+    file = f"{index:02d}-{name}.mlir"
+    (folder / file).write_text(printed)
+    return Stage(index, text, seconds, mlir.digest(printed), len(printed), file)
+
+
+def check_entry(module: Any, arguments: tuple[Argument, ...]) -> None:
+    """Contract 1: no pass changes number, order or types of the arguments of `@main`. Raises PassError."""
+    entry = next((op for op in module.operation.regions[0].blocks[0] if named_main(op)), None)
+    if entry is None:
+        raise PassError("the pass removed the public function @main")
+    if entry.operation.name != "func.func":
+        return  # llvm.func: the arguments are expanded by then, and the launch plan or the C wrapper is checked instead
+    types = [str(t).split(",")[0].removesuffix(">") for t in entry.type.inputs]
+    wanted = [f"memref<{''.join(f'{n}x' for n in a.shape)}{a.dtype}" for a in arguments]
+    if types != wanted:
+        raise PassError(f"the pass changed the arguments of @main: expected {', '.join(wanted)}, found {', '.join(types)}")
+
+
+def named_main(op: Any) -> bool:
+    """Whether an op is the function `@main`."""
+    attributes = op.operation.attributes
+    return "sym_name" in attributes and attributes["sym_name"].value == "main"
+
+
+def failure(error: PassError, index: int, step: Pass, folder: Path | None) -> Failure:
+    """A pass's error as a value, its long text in a file."""
+    log = None
+    if folder is not None and error.log:
+        log = folder / f"{index:02d}-{slug(step)}.log"
+        log.write_text(error.log)
+    return Failure("lower", error.kind, error.reason, index, str(step), error.where, log)
+
+
+def build_failure(error: PassError, folder: Path | None) -> Failure:
+    """A code generation error as a value."""
+    log = None
+    if folder is not None and error.log:
+        log = folder / "codegen.log"
+        log.write_text(error.log)
+    base = Failure("codegen", error.kind, error.reason, None, "", error.where, log)
+    return replace(base, stage=getattr(error, "stage", "codegen"))
