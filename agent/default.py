@@ -1,0 +1,36 @@
+"""The proposer behind a plain `lower`: the target's default schedule, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering.agent.proposer import Proposal
+from lowering.core import Problem, Schedule, Target
+from lowering.targets.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Default:
+    """Proposes what the target's space calls its default for this problem."""
+
+    name: ClassVar[str] = "default"
+
+    def propose(self, problem: Problem, target: Target, records: Sequence[Any], n: int) -> Sequence[Proposal]:
+        if records or n < 1:
+            return ()
+        space = FAMILIES[target.family].space
+        knobs = space.default(problem, target)
+        return (Proposal(space.schedule(knobs, problem, target), dict(knobs)),)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Proposes the one schedule that the user gave."""
+
+    name: ClassVar[str] = "given"
+    schedule: Schedule = Schedule()
+
+    def propose(self, problem: Problem, target: Target, records: Sequence[Any], n: int) -> Sequence[Proposal]:
+        return () if records or n < 1 else (Proposal(self.schedule),)

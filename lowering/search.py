@@ -1,0 +1,187 @@
+"""THE loop: propose -> lower, build, verify, time -> record -> propose again.
+
+`lower` is this loop with budget 1 and the proposer `default`: there is one code path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lowering import store, toolchain
+from lowering.agent.proposer import Proposal, Proposer
+from lowering.candidate import Job, Outcome, evaluate
+from lowering.core import Binary, Failure, Problem, Target
+from lowering.lower import split
+from lowering.mlir import digest
+from lowering.witness import tile_of, witness
+from lowering.worker import Casualty, Limits, Worker
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the loop is told besides the problem: how many candidates, how far to check, whether to time, and limits."""
+
+    runs: Path = Path("runs")
+    budget: int = 1
+    checks: str = "full"  # full | witness | none
+    timed: bool = True
+    texts: tuple[str, ...] = ("llvm", "asm")
+    seed: int = 0
+    limits: Limits = Limits()
+    start: tuple[int, str] | None = None  # passes already applied, state text
+    command: str = ""
+
+
+def run(
+    problem: Problem,
+    target: Target,
+    proposer: Proposer,
+    options: Options,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> list[store.Record]:
+    """Runs the loop until the budget is spent or the proposer has nothing more to say; every candidate is recorded."""
+    records: list[store.Record] = []
+    with Worker(options.limits) as worker:
+        while len(records) < options.budget:
+            proposals = proposer.propose(problem, target, records, options.budget - len(records))
+            if not proposals:
+                break
+            for proposal in proposals:
+                records.append(candidate(worker, problem, target, proposer.name, proposal, options, on_step))
+    return records
+
+
+def candidate(
+    worker: Worker,
+    problem: Problem,
+    target: Target,
+    proposer: str,
+    proposal: Proposal,
+    options: Options,
+    on_step: Callable[[str], None],
+) -> store.Record:
+    """Evaluates one proposal in the worker and writes its record."""
+    number, folder = store.create_run(options.runs)
+    small = witness(problem, tile_of(proposal.schedule))
+    job = Job(
+        problem, small, target, str(proposal.schedule), folder.resolve(), options.texts, options.start,
+        options.checks, options.timed, options.seed,
+    )  # fmt: skip
+    began = time.perf_counter()
+    result = worker.call(evaluate, job, on_step)
+    outcome = result if isinstance(result, Outcome) else fallen(result, proposal, folder)
+    outcome = replace(outcome, seconds={**outcome.seconds, "total": time.perf_counter() - began})
+    record = to_record(number, folder, problem, small, target, proposer, proposal, options, outcome)
+    store.write_record(record, folder)
+    return record
+
+
+def fallen(casualty: Casualty, proposal: Proposal, folder: Path) -> Outcome:
+    """A candidate that took its worker down: the failure names the pass that was running."""
+    log = folder / "worker.log"
+    log.write_text(casualty.log)
+    head, _, text = casualty.at.partition(": ")
+    step = int(head) if head.isdigit() else None
+    kind = {"timeout": "timeout", "memory": "memory"}.get(casualty.kind, "crash")
+    stage = "lower" if step is not None else {"codegen": "codegen", "load": "load", "time": "time"}.get(head, "verify")
+    at = text if step is not None else casualty.at
+    return Outcome("failed", failure=Failure(stage, kind, casualty.reason, step, at, log=log))  # type: ignore[arg-type]
+
+
+def to_record(
+    number: int,
+    folder: Path,
+    problem: Problem,
+    small: Problem | None,
+    target: Target,
+    proposer: str,
+    proposal: Proposal,
+    options: Options,
+    outcome: Outcome,
+) -> store.Record:
+    """The record of one candidate."""
+    binary = outcome.binary
+    return store.Record(
+        run=number,
+        folder=str(folder),
+        command=options.command,
+        problem=problem_record(problem, small),
+        target=target.name,
+        cpu=target.cpu,
+        proposer=proposer,
+        knobs=proposal.knobs,
+        schedule=str(proposal.schedule),
+        stages=[store.StageRecord(**asdict(stage)) for stage in outcome.stages],
+        seconds=outcome.seconds,
+        format=binary.format if binary else "",
+        image=f"kernel.{suffix(binary)}" if binary else "",
+        image_digest=hashlib.sha256(binary.image).hexdigest() if binary else "",
+        files=sorted(p.name for p in folder.iterdir()),
+        kernels=kernel_records(binary) if binary else [],
+        outcome=outcome.words,
+        word=outcome.word,  # type: ignore[arg-type]
+        checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
+        timing=outcome.timing_record(),
+        failure=failure_record(outcome.failure, outcome, folder, proposal) if outcome.failure else None,
+        toolchain=toolchain.versions(),
+        seed=options.seed,
+    )
+
+
+def problem_record(problem: Problem, small: Problem | None) -> store.ProblemRecord:
+    """The problem's part of a record."""
+    c = problem.contraction
+    return store.ProblemRecord(
+        name=problem.name,
+        digest=digest(problem.ir),
+        **{name: getattr(c, name) for name in store.ProblemRecord.model_fields if hasattr(c, name)},
+        epilogue=list(problem.epilogue),
+        notes=list(problem.notes),
+        witness=sizes(small) if small else "",
+    )
+
+
+def sizes(problem: Problem) -> str:
+    """MxNxK, with the batch in front where there is one."""
+    c = problem.contraction
+    return "x".join(str(n) for n in ((c.batch,) if c.batch else ()) + (c.m, c.n, c.k))
+
+
+def suffix(binary: Binary) -> str:
+    """The file suffix of an image."""
+    return {"obj": "o"}.get(binary.format, binary.format)
+
+
+def kernel_records(binary: Binary) -> list[store.KernelRecord]:
+    """Each kernel's resources with the shape of its (first) launch."""
+    launches = {launch.kernel: launch for launch in reversed(binary.launches)}
+    return [
+        store.KernelRecord(
+            **{**asdict(kernel), "notes": list(kernel.notes)},
+            grid=launches[kernel.name].grid if kernel.name in launches else None,
+            block=launches[kernel.name].block if kernel.name in launches else None,
+        )
+        for kernel in binary.kernels
+    ]
+
+
+def failure_record(failure: Failure, outcome: Outcome, folder: Path, proposal: Proposal) -> store.FailureRecord:
+    """A failure with the one command that shows it again."""
+    fields: dict[str, Any] = {**asdict(failure), "log": str(failure.log) if failure.log else ""}
+    return store.FailureRecord(**fields, reproduce=reproduce(failure, folder, proposal))
+
+
+def reproduce(failure: Failure, folder: Path, proposal: Proposal) -> str:
+    """The command that repeats a failure: the failing pass on the last good state, or the rest of the run from there."""
+    states = sorted(folder.glob("[0-9][0-9]-*.mlir"))
+    if not states:
+        return ""
+    if failure.stage == "lower" and failure.step is not None:
+        text = str(split(proposal.schedule)[0][failure.step - 1])
+        return f"lower opt {states[-1]} --pass-pipeline='builtin.module({text})'"
+    return f"lower --from {states[-1]}"
