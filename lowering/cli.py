@@ -1,0 +1,201 @@
+"""argv -> the right function, and every outcome -> an exit code.
+
+0 ok, 1 nothing valid found, 2 the user's mistake, 3 ours, 130 interrupted. Nothing heavy is imported here: `lower --help`
+must come at once, so each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lowering.core import UserError
+
+MAIN = "lower"  # the command that runs where none is named
+BROKEN_PIPE = 141  # what a shell says of a process that died of SIGPIPE
+
+
+class Commands(TyperGroup):
+    """`lower FILE --target X` without naming a command, beside `lower report 7`: the main command is put in front."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first in self.commands or first in ("--help", "-h", "--version"):
+            return super().parse_args(ctx, args)
+        return super().parse_args(ctx, [MAIN, *args])
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return ["[FILE | - | x.py:f] [OPTIONS]", "|", "COMMAND ..."]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The main command's arguments and options, then the commands."""
+        self.params = [*self.commands[MAIN].params, *self.params]
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Lowers a linalg contraction to a verified binary, and keeps every stage as a file.",
+    epilog="Exit codes: 0 ok, 1 nothing valid found, 2 a mistake in the command, 3 a bug of lower, 130 interrupted.",
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Prints the version and ends."""
+    if wanted:
+        from importlib import metadata
+
+        print(f"lower {metadata.version('lower')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Nothing is common to the commands but this."""
+
+
+RUNS = typer.Option(help="Where the run folders are.")
+OUTPUT = typer.Option("-o", "--output", help="Write here instead of to stdout.")
+
+
+@app.command(MAIN, hidden=True)
+def main_job(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-|x.py:f", help="An MLIR module, stdin, or a torch program. None: the problem of --shape.")
+    ] = "",
+    target: Annotated[str, typer.Option(help="See `lower targets`.")] = "",
+    shape: Annotated[str, typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")] = "",
+    dtype: Annotated[str, typer.Option(help="Element type of A and B.", show_default="f16")] = "",
+    out_dtype: Annotated[str, typer.Option(help="Element type of the result.", show_default="that of A and B")] = "",
+    layout: Annotated[str, typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")] = "",
+    schedule: Annotated[str, typer.Option(help="A file with a pass pipeline, or its text; else the target's default.")] = "",
+    print_schedule: Annotated[bool, typer.Option(help="Print the schedule that would be used, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
+    emit: Annotated[str, typer.Option(help="Print mlir, llvm, asm, obj, hsaco, ptx or cubin instead.")] = "",
+    output: Annotated[str, OUTPUT] = "",
+    start: Annotated[str, typer.Option("--from", help="Go on from a stored state, runs/7/03-....mlir.")] = "",
+    verify: Annotated[str, typer.Option(help="How far to check: full, witness or none.")] = "full",
+    time: Annotated[bool, typer.Option(help="Time the binary after it is verified.")] = True,
+    runs: Annotated[str, RUNS] = "runs",
+    pick: Annotated[int, typer.Option(help="Of a torch program: lower only contraction N.", show_default="each in turn")] = 0,
+    example: Annotated[list[str], typer.Option("--input", help="Of a torch program: an input, as 128x512xf32.")] = [],  # noqa: B006
+    strict_semantics: Annotated[bool, typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds a candidate may take.")] = 300.0,
+    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+) -> int:
+    """Lowers one problem: build, verify, time, report."""
+    from lowering import job
+
+    return job.main(job.Request(**{k: v for k, v in locals().items() if k != "job"}))
+
+
+@app.command("opt")
+def opt_command(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="Any MLIR module.")],
+    pass_pipeline: Annotated[str, typer.Option(help="builtin.module(...) or a comma list; our passes and upstream's.")],
+    output: Annotated[str, OUTPUT] = "",
+    print_after_all: Annotated[bool, typer.Option("--mlir-print-ir-after-all", help="Print each state to stderr.")] = False,
+) -> int:
+    """Runs passes on a module and prints the result."""
+    from lowering import opt
+
+    return opt.main(source, pass_pipeline, output, print_after_all)
+
+
+@app.command("targets")
+def targets_command() -> int:
+    """Lists the chips, and what can run on this machine."""
+    from lowering import listing
+
+    return listing.targets()
+
+
+@app.command("passes")
+def passes_command(
+    name: Annotated[str, typer.Argument(help="Show this one with its options.", show_default=False)] = "",
+) -> int:
+    """Lists our passes and upstream's."""
+    from lowering import listing
+
+    return listing.passes(name)
+
+
+@app.command("doctor")
+def doctor_command() -> int:
+    """Says what this machine can do, and what to install for what is missing."""
+    from lowering import doctor
+
+    return doctor.main()
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's number, its folder, or `last`.")] = "last",
+    runs: Annotated[str, RUNS] = "runs",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> int:
+    """Shows a run again, from its record alone."""
+    from lowering import report
+
+    return report.main(run, Path(runs), "json" if as_json else "markdown" if markdown else "text")
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line. Raises what only `main` may swallow: the interrupt and the broken pipe."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("lower", list(arguments)) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()
+        return code or 0
+    except typer.Exit as end:
+        return end.exit_code
+    except UserError as error:
+        return complain(str(error), 2)
+    except typer.TyperException as error:
+        return complain(error.format_message(), 2)
+
+
+def complain(message: str, code: int) -> int:
+    """Prints an error and gives back its exit code."""
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def crash(error: Exception) -> int:
+    """A bug of ours: one line, and the traceback in a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="lower-", suffix=".log", delete=False) as log:
+        log.write(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return complain(f"lower has a bug, and it is not your command: {line}\n  the details are in {log.name}", 3)
+
+
+def main() -> None:
+    """The entry point: no traceback ever reaches the terminal."""
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = complain("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at the end
+        code = BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001  (the outermost boundary: what comes here is a bug, and is reported as one)
+        code = crash(error)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

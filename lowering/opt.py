@@ -1,0 +1,89 @@
+"""`lower opt`: passes on any MLIR module, ours and upstream's; what the tests of the passes and the reproducers run."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lowering import mlir
+from lowering.core import Pass, PassError, Schedule, UserError
+from lowering.diagnostics import located
+from lowering.passes import pipeline
+
+
+def main(source: str, pass_pipeline: str, output: str, print_after_all: bool) -> int:
+    """The exit code of `lower opt`: 1 where a pass failed. Raises UserError for a text that does not parse."""
+    name, text = read_source(source)
+    schedule = pipeline.parse(pass_pipeline)
+    try:
+        module = mlir.parse(text, name)
+    except PassError as error:
+        raise UserError(located(name, text, error.where, error.reason)) from None
+    try:
+        apply(module, schedule, print_after_all)
+    except PassError as error:
+        print(f"error: {located(name, text, error.where, error.reason)}{logged(error.log)}", file=sys.stderr)
+        return 1
+    write(f"{mlir.text(module).rstrip()}\n".encode(), output)
+    return 0
+
+
+def read_source(source: str) -> tuple[str, str]:
+    """The name for messages and the text of a file, or of stdin for `-`. Raises UserError where it cannot be read."""
+    if source == "-":
+        return "<stdin>", sys.stdin.read()
+    try:
+        return source, Path(source).read_text()
+    except OSError as error:
+        raise UserError(f"cannot read '{source}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"'{source}' is no text: expected an MLIR module (bytecode is not read)") from None
+
+
+def apply(module: Any, schedule: Schedule, print_after_all: bool) -> None:
+    """Runs each pass and verifies what it left. Raises PassError that names the pass."""
+    for step in schedule:
+        try:
+            step.apply(module)
+            verify(module)
+        except PassError as error:
+            raise PassError(f"'{step}' failed: {error.reason}", error.where, error.log, error.kind) from None
+        if print_after_all:
+            print(dump(module, step), file=sys.stderr)
+
+
+def verify(module: Any) -> None:
+    """Raises PassError where a pass left IR that does not verify: that is a bug of the pass."""
+    try:
+        module.operation.verify()
+    except mlir.ir.MLIRError as error:
+        reason, where = mlir.first_diagnostic(error)
+        raise PassError(f"it left invalid IR: {reason}", where, str(error), "compiler bug") from None
+
+
+def dump(module: Any, step: Pass) -> str:
+    """A state as mlir-opt's --mlir-print-ir-after-all shows it."""
+    return f"// -----// IR Dump After {step} //----- //\n{mlir.text(module)}"
+
+
+def logged(log: str) -> str:
+    """Puts the long text of a failure into a file and says where."""
+    if not log:
+        return ""
+    with tempfile.NamedTemporaryFile("w", prefix="lower-opt-", suffix=".log", delete=False) as file:
+        file.write(log)
+    return f"\n  the whole message is in {file.name}"
+
+
+def write(data: bytes, output: str) -> None:
+    """Writes to a file, or to stdout where `output` is empty or `-`. Raises UserError where the file cannot be written."""
+    if output in ("", "-"):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(output).write_bytes(data)
+    except OSError as error:
+        raise UserError(f"cannot write '{output}': {error.strerror}") from None
