@@ -68,7 +68,9 @@ def lower(
     passes, steps = split(schedule)
     stages: list[Stage] = []
     module = mlir.parse(state, problem.name)
-    stages.append(record(module, done, "input" if done == 0 else f"from {done:02d}", 0.0, folder))
+    if done and folder is not None:
+        (folder / "00-input.mlir").write_text(problem.ir)
+    stages.append(record(module, done, f"from {done:02d}" if done else "input", 0.0, folder, "from" if done else "input"))
     for index, step in enumerate(passes[done:], start=done + 1):
         at(f"{index}: {step}")
         began = time.perf_counter()
@@ -87,7 +89,7 @@ def lower(
     return Lowered(binary, tuple(stages), time.perf_counter() - began)
 
 
-def record(module: Any, index: int, text: str, seconds: float, folder: Path | None, name: str = "input") -> Stage:
+def record(module: Any, index: int, text: str, seconds: float, folder: Path | None, name: str) -> Stage:
     """The stage of a state; printed, digested and written only where there is a folder."""
     if folder is None:
         return Stage(index, text, seconds)
