@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from lowering.core import Pass
+from lowering.passes.common.backend import Codegen, Llvm, Ptxas
 from lowering.passes.transform import Transform
 
 TABLE: tuple[type[Pass], ...] = (
     Transform,
+    Llvm,
+    Codegen,
+    Ptxas,
 )
 
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in TABLE}

@@ -1,0 +1,110 @@
+"""PTX -> cubin with ptxas, and what ptxas says of the kernels. Without ptxas the PTX is the image, for the driver's JIT."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from lowering import mlir
+from lowering.core import Kernel, Pass, Target
+from lowering.passes.common.backend import Ptxas, pick
+from lowering.targets.linked import BuildError, Linked
+
+RUNTIME = frozenset({"vprintf", "malloc", "free", "__assertfail"})  # what the driver links in
+NOTED = ("C7510", "C7511", "C7517")  # wgmma serialised, or a wait injected: correct, but slow
+
+
+def finish(code: bytes, target: Target, steps: Sequence[Pass]) -> Linked:
+    """The cubin of a PTX text, or the PTX itself where there is no ptxas. Raises BuildError with ptxas's first error."""
+    text = code.decode()
+    check(text)
+    limits = {name: threads for name, threads in entries(text).items() if threads}
+    if (assembler := ptxas()) is None:
+        notes = ("no ptxas: registers and spills unknown",)
+        return Linked("ptx", code, tuple(Kernel(name, notes=notes) for name in entries(text)), limits)
+    image, log = assemble(assembler, code, target.cpu, pick(steps, Ptxas))
+    return Linked("cubin", image, kernels(log), limits)
+
+
+def check(text: str) -> None:
+    """Raises BuildError for a call that nothing resolves: an intrinsic LLVM did not know, or a library function."""
+    for name in re.findall(r"^\s*\.extern \.func\s+(?:\([^)]*\)\s*)?([\w.$]+)", text, re.MULTILINE):
+        if name in RUNTIME:
+            continue
+        why = (
+            "this LLVM has no such intrinsic for the chip"
+            if name.startswith("llvm")
+            else "nothing on the device has it"
+        )
+        raise BuildError(f"the PTX calls '{name}': {why}", "link", kind="unsupported")
+
+
+def entries(text: str) -> dict[str, int]:
+    """The kernels of a PTX text, and the most threads a block that each allows (0: it does not say)."""
+    found: dict[str, int] = {}
+    for name, rest in re.findall(r"\.entry\s+([\w.$]+)\s*\((?:[^)]*)\)([^{]*)\{", text):
+        bound = re.search(r"\.(?:max|req)ntid\s+(\d+)(?:,\s*(\d+))?(?:,\s*(\d+))?", rest)
+        sizes = [int(n or 1) for n in bound.groups()] if bound else [0, 1, 1]
+        found[name] = sizes[0] * sizes[1] * sizes[2]
+    return found
+
+
+@cache
+def ptxas() -> str | None:
+    """The path of ptxas: the nvidia-cuda-nvcc wheel's, a CUDA toolkit's, or the one on PATH."""
+    roots = [Path(p) for p in (*site.getsitepackages(), *sys.path) if p]
+    wheels = (found for root in roots for found in sorted(root.glob("nvidia/*/bin/ptxas")))
+    toolkits = (Path(os.environ[key], "bin", "ptxas") for key in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(key))
+    first = next((p for p in (*wheels, *toolkits) if os.access(p, os.X_OK)), None)
+    return str(first) if first else shutil.which("ptxas")
+
+
+def assemble(assembler: str, code: bytes, chip: str, flags: Ptxas) -> tuple[bytes, str]:
+    """The cubin and ptxas's report."""
+    command = [assembler, "-v", "--warn-on-spills", f"-arch={chip}", f"-O{flags.opt}"]
+    if flags.maxrregcount:
+        command.append(f"--maxrregcount={flags.maxrregcount}")
+    with tempfile.TemporaryDirectory() as folder:
+        source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_bytes(code)
+        done = subprocess.run(
+            [*command, str(source), "-o", str(result)], capture_output=True, text=True, timeout=600, check=False
+        )
+        log = done.stdout + done.stderr
+        if done.returncode:
+            raise BuildError(complaint(log), "link", log=log)
+        return result.read_bytes(), log
+
+
+def complaint(log: str) -> str:
+    """The first error of ptxas, with the line of the PTX it points to."""
+    line = next((text for text in log.splitlines() if "error" in text or "fatal" in text), log)
+    return "ptxas: " + mlir.one_line(re.sub(r"^ptxas\s*(?:\S+/kernel\.ptx,)?\s*", "", line) or "failed without a word")
+
+
+def kernels(log: str) -> tuple[Kernel, ...]:
+    """Registers, spills (registers stored, 4 bytes each), static shared and scratch bytes of each kernel."""
+    notes = tuple(mlir.one_line(t.split(":", 1)[1]) for t in log.splitlines() if any(code in t for code in NOTED))
+    found: list[Kernel] = []
+    for part in re.split(r"Compiling entry function ", log)[1:]:
+        frame = [int(n) for n in re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", part)[:3]]
+        used, shared = re.search(r"Used (\d+) registers", part), re.search(r"(\d+)(?:\+\d+)? bytes smem", part)
+        found.append(
+            Kernel(
+                part.split("'")[1],
+                registers=int(used[1]) if used else None,
+                spills=frame[1] // 4 if len(frame) > 1 else None,
+                shared_bytes=int(shared[1]) if shared else 0,
+                scratch_bytes=frame[0] if frame else None,
+                notes=notes,
+            )
+        )
+    return tuple(found)
