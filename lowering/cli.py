@@ -61,7 +61,9 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Nothing is common to the commands but this."""
 
@@ -73,14 +75,19 @@ OUTPUT = typer.Option("-o", "--output", help="Write here instead of to stdout.")
 @app.command(MAIN, hidden=True)
 def main_job(
     source: Annotated[
-        str, typer.Argument(metavar="FILE|-|x.py:f", help="An MLIR module, stdin, or a torch program. None: the problem of --shape.")
+        str,
+        typer.Argument(
+            metavar="FILE|-|x.py:f", help="An MLIR module, stdin, or a torch program. None: the problem of --shape."
+        ),
     ] = "",
     target: Annotated[str, typer.Option(help="See `lower targets`.")] = "",
     shape: Annotated[str, typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")] = "",
     dtype: Annotated[str, typer.Option(help="Element type of A and B.", show_default="f16")] = "",
     out_dtype: Annotated[str, typer.Option(help="Element type of the result.", show_default="that of A and B")] = "",
     layout: Annotated[str, typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")] = "",
-    schedule: Annotated[str, typer.Option(help="A file with a pass pipeline, or its text; else the target's default.")] = "",
+    schedule: Annotated[
+        str, typer.Option(help="A file with a pass pipeline, or its text; else the target's default.")
+    ] = "",
     print_schedule: Annotated[bool, typer.Option(help="Print the schedule that would be used, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
     emit: Annotated[str, typer.Option(help="Print mlir, llvm, asm, obj, hsaco, ptx or cubin instead.")] = "",
@@ -89,9 +96,13 @@ def main_job(
     verify: Annotated[str, typer.Option(help="How far to check: full, witness or none.")] = "full",
     time: Annotated[bool, typer.Option(help="Time the binary after it is verified.")] = True,
     runs: Annotated[str, RUNS] = "runs",
-    pick: Annotated[int, typer.Option(help="Of a torch program: lower only contraction N.", show_default="each in turn")] = 0,
+    pick: Annotated[
+        int, typer.Option(help="Of a torch program: lower only contraction N.", show_default="each in turn")
+    ] = 0,
     example: Annotated[list[str], typer.Option("--input", help="Of a torch program: an input, as 128x512xf32.")] = [],  # noqa: B006
-    strict_semantics: Annotated[bool, typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")] = False,
+    strict_semantics: Annotated[
+        bool, typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds a candidate may take.")] = 300.0,
     seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
 ) -> int:
@@ -106,7 +117,9 @@ def opt_command(
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="Any MLIR module.")],
     pass_pipeline: Annotated[str, typer.Option(help="builtin.module(...) or a comma list; our passes and upstream's.")],
     output: Annotated[str, OUTPUT] = "",
-    print_after_all: Annotated[bool, typer.Option("--mlir-print-ir-after-all", help="Print each state to stderr.")] = False,
+    print_after_all: Annotated[
+        bool, typer.Option("--mlir-print-ir-after-all", help="Print each state to stderr.")
+    ] = False,
 ) -> int:
     """Runs passes on a module and prints the result."""
     from lowering import opt
@@ -190,7 +203,9 @@ def main() -> None:
     except KeyboardInterrupt:
         code = complain("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more at the end
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes it once more at the end
         code = BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  (the outermost boundary: what comes here is a bug, and is reported as one)
         code = crash(error)
