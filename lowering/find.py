@@ -130,10 +130,11 @@ def reduction_dims(op: Any) -> tuple[int, ...]:
 
 
 def simple(affine_map: Any) -> bool:
-    """Whether every result of a map is a loop dimension or a constant, no loop twice."""
+    """Whether every result of a map is a loop dimension or the constant 0, no loop twice."""
     dims = [dim for dim in positions(affine_map) if dim is not None]
-    plain = (mlir.ir.AffineDimExpr, mlir.ir.AffineConstantExpr)
-    return all(isinstance(result, plain) for result in affine_map.results) and len(dims) == len(set(dims))
+    others = [result for result in affine_map.results if not isinstance(result, mlir.ir.AffineDimExpr)]
+    zeros = all(isinstance(result, mlir.ir.AffineConstantExpr) and result.value == 0 for result in others)
+    return zeros and len(dims) == len(set(dims))
 
 
 def contraction_dims(op: Any) -> Dims:
