@@ -1,7 +1,7 @@
 """argv -> the right function, and every outcome -> an exit code.
 
-0 ok, 1 nothing valid found, 2 the user's mistake, 3 ours, 130 interrupted. Nothing heavy is imported here: `lower --help`
-must come at once, so each command imports what it needs when it runs.
+0 ok, 1 nothing valid found, 2 the user's mistake, 3 ours, 130 interrupted. Nothing heavy is imported here: `lower
+--help` is to come at once, so a command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def main_job(
     schedule: Annotated[
         str, typer.Option(help="A file with a pass pipeline, or its text; else the target's default.")
     ] = "",
-    print_schedule: Annotated[bool, typer.Option(help="Print the schedule that would be used, and stop.")] = False,
+    print_schedule: Annotated[
+        bool, typer.Option("--print-schedule", help="Print the schedule that would be used, and stop.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
     emit: Annotated[str, typer.Option(help="Print mlir, llvm, asm, obj, hsaco, ptx or cubin instead.")] = "",
     output: Annotated[str, OUTPUT] = "",
@@ -107,9 +109,10 @@ def main_job(
     seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
 ) -> int:
     """Lowers one problem: build, verify, time, report."""
-    from lowering import job
+    words = locals()
+    from lowering import frontend
 
-    return job.main(job.Request(**{k: v for k, v in locals().items() if k != "job"}))
+    return frontend.main(frontend.Request(**words))
 
 
 @app.command("opt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,33 +10,31 @@ from typing import Any
 
 from lowering import mlir
 from lowering.core import Pass, PassError, Schedule, UserError
-from lowering.diagnostics import located
 from lowering.passes import pipeline
+from lowering.source import Source
 
 
 def main(source: str, pass_pipeline: str, output: str, print_after_all: bool) -> int:
     """The exit code of `lower opt`: 1 where a pass failed. Raises UserError for a text that does not parse."""
-    name, text = read_source(source)
+    text = read_source(source)
     schedule = pipeline.parse(pass_pipeline)
-    try:
-        module = mlir.parse(text, name)
-    except PassError as error:
-        raise UserError(located(name, text, error.where, error.reason)) from None
+    module = text.parse()
     try:
         apply(module, schedule, print_after_all)
     except PassError as error:
-        print(f"error: {located(name, text, error.where, error.reason)}{logged(error.log)}", file=sys.stderr)
+        where = re.sub(r"^-:", f"{text.name}:", error.where)
+        print(f"error: {text.error(error.reason, where)}{logged(error.log)}", file=sys.stderr)
         return 1
     write(f"{mlir.text(module).rstrip()}\n".encode(), output)
     return 0
 
 
-def read_source(source: str) -> tuple[str, str]:
-    """The name for messages and the text of a file, or of stdin for `-`. Raises UserError where it cannot be read."""
+def read_source(source: str) -> Source:
+    """The text of a file, or of stdin for `-`. Raises UserError where it cannot be read."""
     if source == "-":
-        return "<stdin>", sys.stdin.read()
+        return Source(sys.stdin.read(), "<stdin>")
     try:
-        return source, Path(source).read_text()
+        return Source(Path(source).read_text(), source)
     except OSError as error:
         raise UserError(f"cannot read '{source}': {error.strerror}") from None
     except UnicodeDecodeError:
@@ -78,7 +77,7 @@ def logged(log: str) -> str:
 
 
 def write(data: bytes, output: str) -> None:
-    """Writes to a file, or to stdout where `output` is empty or `-`. Raises UserError where the file cannot be written."""
+    """Writes to a file, or to stdout where `output` is empty or `-`. Raises UserError where it cannot be written."""
     if output in ("", "-"):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -1,8 +1,8 @@
 """Writes passes/upstream.tsv: every pass and pipeline the MLIR wheel has registered, its summary and the op it needs.
 
 MLIR's bindings run a pass by name but cannot list them, and `torch-mlir-opt --help` knows only torch-mlir's own. So the
-registry is read where it lies: in this process's heap, as pairs of std::string (name, summary), 32 bytes each. What looks
-like such a pair is a candidate; a candidate counts when MLIR itself parses a pipeline with that name. Linux only.
+registry is read where it lies: in this process's heap, as pairs of std::string (name, summary), 32 bytes each. What
+looks like such a pair is a candidate, and counts where MLIR itself parses a pipeline with that name. Linux only.
 
     python scripts/upstream_passes.py            # after a new torch-mlir; the diff of the file says what changed
 """
@@ -29,7 +29,7 @@ class Heap:
     """The writable anonymous memory of this process."""
 
     def __init__(self) -> None:
-        self.file = Path("/proc/self/mem").open("rb", buffering=0)
+        self.file = Path("/proc/self/mem").open("rb", buffering=0)  # noqa: SIM115  (open as long as the process)
         self.areas = [area for line in Path("/proc/self/maps").read_text().splitlines() if (area := self.area(line))]
 
     @staticmethod
@@ -61,7 +61,7 @@ class Heap:
 
 
 def anchor(name: str) -> str | None:
-    """The op that a pass must be anchored on: '' for none, '?' where none of the known ones will do, None: no such pass."""
+    """The op that a pass must be anchored on: '' for none, '?' where none of ours will do, None: no such pass."""
     for op in ANCHORS:
         try:
             manager_text(f"{op}({name})" if op else name)
@@ -94,7 +94,7 @@ def main() -> None:
     )
     head = [
         f"# {len(found)} passes of {mlir.PACKAGE} {version}; written by scripts/upstream_passes.py.",
-        "# The summaries are LLVM's and torch-mlir's own (Apache-2.0 WITH LLVM-exception). [op]: what it must be anchored on.",
+        "# The summaries are LLVM's and torch-mlir's own (Apache-2.0 WITH LLVM-exception). [op]: its anchor.",
     ]
     OUTPUT.write_text("\n".join([*head, *(f"{name}\t{found[name]}" for name in sorted(found))]) + "\n")
     print(f"{OUTPUT}: {len(found)} passes")

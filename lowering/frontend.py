@@ -1,0 +1,209 @@
+"""The main command: from the words of the command line to a problem, a target and a proposer; from records to stdout.
+
+With `--json` or `--emit`, stdout holds only that, and the report goes to stderr.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowering import problem as payload
+from lowering import report, resume, search, targets
+from lowering.agent.default import Default, Given
+from lowering.agent.proposer import Proposer
+from lowering.core import Problem, Target, UserError
+from lowering.opt import read_source, write
+from lowering.passes import pipeline
+from lowering.store import Record
+from lowering.worker import Limits
+
+COMMANDS = ("opt", "targets", "passes", "doctor", "report")
+KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
+EMITS = ("mlir", "llvm", "asm", "obj", "hsaco", "ptx", "cubin")
+CHECKS = ("full", "witness", "none")
+HERE = "x86_64"  # the target of a plain `lower`: the one that runs everywhere
+DEFAULT_SHAPE = "1024x1024x1024"
+TORCH = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The main command's words, as typed; an empty one was left out."""
+
+    source: str
+    target: str
+    shape: str
+    dtype: str
+    out_dtype: str
+    layout: str
+    schedule: str
+    print_schedule: bool
+    as_json: bool
+    emit: str
+    output: str
+    start: str
+    verify: str
+    time: bool
+    runs: str
+    pick: int
+    example: list[str]
+    strict_semantics: bool
+    timeout: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the words come to."""
+
+    problems: tuple[Problem, ...]
+    target: Target
+    proposer: Proposer
+    start: tuple[int, str] | None = None
+
+
+def main(request: Request) -> int:
+    """The exit code of the main command: 1 where one of its problems came to nothing valid."""
+    check_words(request)
+    work = resumed(request) if request.start else fresh(request)
+    if request.print_schedule:
+        for each in work.problems:
+            print(work.proposer.propose(each, work.target, (), 1)[0].schedule)
+        return 0
+    return max([one(each, work, request) for each in work.problems])
+
+
+def check_words(request: Request) -> None:
+    """Raises UserError for a word that is none of the known ones, and for words that exclude each other."""
+    one_of("--emit", request.emit, EMITS)
+    one_of("--verify", request.verify, CHECKS)
+    if request.as_json and request.emit and not request.output:
+        raise UserError("--json and --emit both want stdout: give --emit a file with -o FILE")
+    if request.output and not request.emit and not request.as_json:
+        raise UserError("-o says where --emit or --json writes: give one of them, or --runs for the run folders")
+    shaped = [f"--{n.replace('_', '-')}" for n in ("shape", "dtype", "out_dtype", "layout") if getattr(request, n)]
+    given = request.source or request.start
+    if given and shaped:
+        raise UserError(f"{', '.join(shaped)} describe the built-in problem, and '{given}' is one of its own")
+    if request.source and request.start:
+        raise UserError(f"--from {request.start} goes on with that run's problem: leave out '{request.source}'")
+    if request.source and not TORCH.fullmatch(request.source) and (request.pick or request.example):
+        raise UserError("--pick and --input are for a torch program: x.py:f")
+    if request.timeout <= 0:
+        raise UserError(f"--timeout is a number of seconds above 0, found {request.timeout:g}")
+
+
+def one_of(option: str, word: str, known: Iterable[str]) -> None:
+    """Raises UserError with the nearest words where a word is not known."""
+    if word and word not in known:
+        close = difflib.get_close_matches(word, list(known), n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}? It takes" if close else "it takes"
+        raise UserError(f"{option} has no '{word}'; {hint} {', '.join(known)}")
+
+
+def fresh(request: Request) -> Work:
+    """The work of a command that names a problem."""
+    target = targets.load(request.target or HERE)
+    proposer = Given(pipeline.parse(schedule_text(request.schedule))) if request.schedule else Default()
+    return Work(problems(request), target, proposer)
+
+
+def resumed(request: Request) -> Work:
+    """The work of `--from`: the run's own problem, target and schedule, unless the command names others."""
+    found = resume.resume(Path(request.start))
+    schedule = pipeline.parse(schedule_text(request.schedule)) if request.schedule else found.schedule
+    return Work((found.problem,), targets.load(request.target or found.target), Given(schedule), found.start)
+
+
+def schedule_text(schedule: str) -> str:
+    """The text of `--schedule`: that of the file, if one of this name exists."""
+    try:
+        return Path(schedule).read_text() if Path(schedule).is_file() else schedule
+    except OSError:  # a schedule's text can be longer than any file's name
+        return schedule
+
+
+def problems(request: Request) -> tuple[Problem, ...]:
+    """The problems that a command names: one, or for a torch program one a contraction."""
+    source = request.source
+    if not source:
+        m, n, k, batch = sizes(request.shape or DEFAULT_SHAPE)
+        dtype, layout = request.dtype or "f16", request.layout or "nn"
+        return (payload.from_shape(m, n, k, dtype, layout, request.out_dtype or None, batch),)
+    torch_program = TORCH.fullmatch(source)
+    if torch_program:
+        raise UserError(f"'{source}': torch programs are not supported yet; export it to MLIR and give that file")
+    if source != "-" and not Path(source).is_file():
+        raise UserError(unknown_word(source))
+    text = read_source(source)
+    return (payload.from_text(text.text, text.name, strict=request.strict_semantics),)
+
+
+def unknown_word(word: str) -> str:
+    """What to say of a first word that is no command and no file."""
+    if "/" in word or Path(word).suffix:
+        return f"there is no file '{word}'"
+    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
+    hint = f"did you mean `lower {close[0]}`?" if close else f"the commands are {', '.join(COMMANDS)}"
+    return f"'{word}' is neither a command, a file, '-' nor x.py:f; {hint}"
+
+
+def sizes(shape: str) -> tuple[int, int, int, int]:
+    """M, N, K and the batch (0: none) of MxNxK or BxMxNxK. Raises UserError for anything else."""
+    parts = shape.lower().split("x")
+    if len(parts) not in (3, 4) or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise UserError(f"--shape is MxNxK or BxMxNxK with sizes of at least 1, such as 1000x333x77; found '{shape}'")
+    *batch, m, n, k = map(int, parts)
+    return m, n, k, batch[0] if batch else 0
+
+
+def one(problem: Problem, work: Work, request: Request) -> int:
+    """Runs the loop with budget 1, writes report.md and prints what was asked for. The exit code."""
+    options = search.Options(
+        runs=Path(request.runs),
+        checks=request.verify,
+        timed=request.time,
+        seed=request.seed,
+        limits=Limits(seconds=request.timeout),
+        start=work.start,
+        command=shlex.join(["lower", *sys.argv[1:]]),
+    )
+    with progress() as on_step:
+        (record,) = search.run(problem, work.target, work.proposer, options, on_step)
+    (Path(record.folder) / "report.md").write_text(report.markdown(record))
+    quiet = request.as_json or request.emit
+    print(report.text(record), file=sys.stderr if quiet else sys.stdout)
+    if request.as_json:
+        write(f"{report.as_json(record)}\n".encode(), "" if request.emit else request.output)
+    if request.emit and not record.failure:
+        write((Path(record.folder) / emitted(record, request.emit)).read_bytes(), request.output)
+    return report.exit_code(record)
+
+
+def emitted(record: Record, form: str) -> str:
+    """The file that holds a form of the binary. Raises UserError with the forms there are."""
+    states = [stage.file for stage in record.stages if stage.file]
+    wanted = states[-1] if form == "mlir" and states else KEPT.get(form, f"kernel.{form}")
+    if wanted in (*record.files, *states):
+        return wanted
+    there = [name for name in EMITS if name == "mlir" or KEPT.get(name, f"kernel.{name}") in record.files]
+    raise UserError(f"a binary of {record.target} has no {form}; it has {', '.join(there)} (all in {record.folder})")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows the current step on a terminal's last line; silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda step: status.update(step if len(step) < 70 else f"{step[:69]}…")
