@@ -124,6 +124,10 @@ class Pass:
         """The instances that are legal on this state, cheapest first; by default the one without options."""
         yield cls()
 
+    def tile(self) -> tuple[int, int, int]:
+        """The tile of M, N and K that this pass makes, 0 where it makes none: the witness problem keeps one of each."""
+        return (0, 0, 0)
+
     def options(self) -> Iterable[tuple[str, str]]:
         """The options that differ from their default, sorted by name."""
         pairs = ((kebab(f.name), getattr(self, f.name), f.default) for f in fields(self))
@@ -148,6 +152,12 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self.passes)
+
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """The largest tile of M, N and K that any of the passes makes; 1 where none does."""
+        m, n, k = zip((1, 1, 1), *(each.tile() for each in self.passes), strict=True)
+        return max(m), max(n), max(k)
 
 
 # --- what comes out --------------------------------------------------------------------------------------------------

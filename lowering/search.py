@@ -14,11 +14,11 @@ from typing import Any
 
 from lowering import store, toolchain
 from lowering.agent.proposer import Proposal, Proposer
-from lowering.candidate import Job, Outcome, evaluate
+from lowering.candidate import SUFFIX, Job, Outcome, evaluate, sizes
 from lowering.core import Binary, Failure, Problem, Target
 from lowering.lower import split
 from lowering.mlir import digest
-from lowering.witness import tile_of, witness
+from lowering.witness import witness
 from lowering.worker import Casualty, Limits, Worker
 
 
@@ -34,6 +34,7 @@ class Options:
     seed: int = 0
     limits: Limits = Limits()
     start: tuple[int, str] | None = None  # passes already applied, state text
+    edited: bool = False  # the state of `start` is not the run's own, so there is no witness
     command: str = ""
 
 
@@ -67,7 +68,7 @@ def candidate(
 ) -> store.Record:
     """Evaluates one proposal in the worker and writes its record."""
     number, folder = store.create_run(options.runs)
-    small = witness(problem, tile_of(proposal.schedule))
+    small = None if options.edited else witness(problem, proposal.schedule.tile)
     job = Job(
         problem, small, target, str(proposal.schedule), folder.resolve(), options.texts, options.start,
         options.checks, options.timed, options.seed,
@@ -119,7 +120,7 @@ def to_record(
         stages=[store.StageRecord(**asdict(stage)) for stage in outcome.stages],
         seconds=outcome.seconds,
         format=binary.format if binary else "",
-        image=f"kernel.{suffix(binary)}" if binary else "",
+        image=f"kernel.{SUFFIX.get(binary.format, binary.format)}" if binary else "",
         image_digest=hashlib.sha256(binary.image).hexdigest() if binary else "",
         files=sorted(p.name for p in folder.iterdir()),
         kernels=kernel_records(binary) if binary else [],
@@ -144,17 +145,6 @@ def problem_record(problem: Problem, small: Problem | None) -> store.ProblemReco
         notes=list(problem.notes),
         witness=sizes(small) if small else "",
     )
-
-
-def sizes(problem: Problem) -> str:
-    """MxNxK, with the batch in front where there is one."""
-    c = problem.contraction
-    return "x".join(str(n) for n in ((c.batch,) if c.batch else ()) + (c.m, c.n, c.k))
-
-
-def suffix(binary: Binary) -> str:
-    """The file suffix of an image."""
-    return {"obj": "o"}.get(binary.format, binary.format)
 
 
 def kernel_records(binary: Binary) -> list[store.KernelRecord]:

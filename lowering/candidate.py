@@ -1,0 +1,140 @@
+"""One candidate from schedule to measurement: lower, build, verify on the witness, verify at full size, time.
+
+Runs inside the worker, because every step of it may crash. Nothing is timed before it is verified.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lowering import timing, verify
+from lowering.bounds import arithmetic_of
+from lowering.core import Binary, Failure, Problem, Target
+from lowering.lower import Stage, lower
+from lowering.passes import pipeline
+from lowering.targets.executor import DeviceError, Executor
+from lowering.targets.families import FAMILIES
+
+SUFFIX = {"obj": "o", "llvm": "ll", "asm": "s"}  # where a file's suffix is not the format's name
+
+
+def sizes(problem: Problem) -> str:
+    """MxNxK, with the batch in front where there is one."""
+    c = problem.contraction
+    return "x".join(str(n) for n in ((c.batch,) if c.batch else ()) + (c.m, c.n, c.k))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the worker is asked to do; picklable. `checks` is how far verification goes."""
+
+    problem: Problem
+    witness: Problem | None
+    target: Target
+    schedule: str
+    folder: Path
+    texts: tuple[str, ...] = ("llvm", "asm")
+    start: tuple[int, str] | None = None
+    checks: str = "full"  # full | witness | none
+    timed: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job. `words` is a verdict in the design's words; `failure` says why there is no more."""
+
+    words: str
+    stages: tuple[Stage, ...] = ()
+    binary: Binary | None = None
+    failure: Failure | None = None
+    checks: tuple[verify.Check, ...] = ()
+    timing: timing.Timing | None = None
+    word: str = "none"  # measured | emulated
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def check_rows(self) -> list[dict[str, Any]]:
+        """The checks as rows of a record."""
+        return [asdict(check) for check in self.checks]
+
+
+def evaluate(job: Job, at: Callable[[str], None]) -> Outcome:
+    """Takes a job as far as it goes. `at` is told every step before it runs."""
+    clock = Clock()
+    schedule = pipeline.parse(job.schedule)
+    lowered = lower(job.problem, schedule, job.target, job.folder, job.texts, job.start, at)
+    clock.lap("lower")
+    seconds = {"lower": clock.seconds["lower"] - lowered.build_seconds, "build": lowered.build_seconds}
+    if isinstance(lowered.outcome, Failure):
+        return Outcome("failed", lowered.stages, failure=lowered.outcome, seconds=seconds)
+    write_files(lowered.outcome, job.folder)
+    built = Outcome("", lowered.stages, lowered.outcome, seconds=seconds)
+    if job.checks == "none":
+        return replace(built, words="not verified: --verify none")
+    reasons: list[str] = []
+    for executor in FAMILIES[job.target.family].executors:
+        reason = executor.unavailable()
+        if reason is None:
+            return executed(job, built, executor, at)
+        reasons.append(reason)
+    return replace(built, words=f"built, not executed: {'; '.join(reasons)}")
+
+
+def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], None]) -> Outcome:
+    """Verifies a built candidate on the witness, then at full size; times it only where both are right."""
+    clock, arithmetic = Clock(), arithmetic_of(job.target)
+    small: tuple[verify.Check, ...] = ()
+    whole: tuple[verify.Check, ...] | None = None
+    assert built.binary is not None
+    try:
+        if job.witness is not None:
+            at("verify: witness")
+            lowered = lower(job.witness, pipeline.parse(job.schedule), job.target)
+            if isinstance(lowered.outcome, Failure):
+                reason = f"on the witness problem {sizes(job.witness)}: {lowered.outcome.reason}"
+                return replace(built, words="failed", failure=replace(lowered.outcome, reason=reason))
+            with executor.load(lowered.outcome) as program:
+                small = verify.verify_witness(job.witness, program, arithmetic)
+        if job.checks == "full" and all(check.ok for check in small):
+            at("verify: full size")
+            with executor.load(built.binary) as program:
+                whole = verify.verify_full(job.problem, program, arithmetic, job.seed)
+        verdict = verify.verdict(small, whole)
+        clock.lap("verify")
+        done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
+        done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
+        if not verdict.ok:
+            return replace(done, failure=Failure("verify", "wrong", verdict.words.removeprefix("WRONG: ")))
+        if not job.timed or executor.word != "measured":
+            return done
+        at("time")
+        with executor.load(built.binary) as program:
+            measured = timing.measure(job.problem, program, job.target, job.seed)
+        clock.lap("time")
+        return replace(done, timing=measured, seconds={**done.seconds, "time": clock.seconds["time"]})
+    except DeviceError as error:
+        kind = "crash" if error.sticky else "resources"
+        return replace(built, words="failed", failure=Failure("load", kind, error.reason))
+
+
+class Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self) -> None:
+        self.last, self.seconds = time.perf_counter(), dict[str, float]()
+
+    def lap(self, name: str) -> None:
+        """Books the time since the last lap under `name`."""
+        now = time.perf_counter()
+        self.seconds[name], self.last = now - self.last, now
+
+
+def write_files(binary: Binary, folder: Path) -> None:
+    """The image and the texts beside it: kernel.ll, kernel.s, kernel.ptx, kernel.o|hsaco|cubin."""
+    (folder / f"kernel.{SUFFIX.get(binary.format, binary.format)}").write_bytes(binary.image)
+    for name, text in binary.texts.items():
+        (folder / f"kernel.{SUFFIX.get(name, name)}").write_text(text)
