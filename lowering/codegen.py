@@ -50,12 +50,12 @@ def build(
 ) -> Binary:
     """The binary of a state whose kernels (x86: whose functions) are in the LLVM dialect.
 
-    `steps` are the last steps of the schedule (`llvm`, `codegen`, `ptxas`); `texts` names what is kept beside the image:
-    'llvm' (optimised IR), 'asm', 'ptx'. Raises BuildError with the stage codegen or link, and PassError for a host
-    function that is no launch plan.
+    `steps` are the last steps of the schedule (`llvm`, `codegen`, `ptxas`); `texts` names what is kept beside the
+    image: 'llvm' (optimised IR), 'asm', 'ptx'. Raises BuildError with the stage codegen or link, and PassError for a
+    host function that is no launch plan.
     """
     family = FAMILIES[target.family]
-    code = device_module(module) if family.device else module
+    code = device_module(module, target) if family.device else module
     check_lowered(code, family)
     launches = read_plan(module, len(arguments)) if family.device else ()
     optimised = optimise(translate(code), target, pick(steps, Llvm))
@@ -71,16 +71,28 @@ def build(
     )
 
 
-def device_module(module: Any) -> Any:
+def device_module(module: Any, target: Target) -> Any:
     """A plain module with the functions of every gpu.module of a state: LLVM translation takes no gpu.module."""
     with mlir.scope():
         plain = mlir.ir.Module.create()
         for kernels in mlir.walk(module, lambda op: op.name == "gpu.module"):
             for op in kernels.regions[0].blocks[0].operations:
                 plain.body.append(op.operation.clone())
+        external_shared(plain, target.facts.get("shared_dynamic_alignment", 16))
     if not list(plain.body.operations):
         raise BuildError("the state has no gpu.module: run gpu-kernel-outlining")
     return plain
+
+
+def external_shared(module: Any, alignment: int) -> None:
+    """Makes the arrays of dynamic shared memory external declarations, which is what LLVM takes for 'at the end'.
+
+    MLIR makes them internal; LLVM then lays them out as empty variables inside the static part, over its neighbours.
+    """
+    for op in mlir.walk(module, lambda op: op.name == "llvm.mlir.global"):
+        if str(op.attributes["global_type"]).startswith("!llvm.array<0 x") and op.attributes["addr_space"].value == 3:
+            op.attributes["linkage"] = mlir.ir.Attribute.parse("#llvm.linkage<external>")
+            op.attributes["alignment"] = mlir.ir.IntegerAttr.get(mlir.ir.IntegerType.get_signless(64), alignment)
 
 
 def check_lowered(module: Any, family: Family) -> None:
@@ -98,7 +110,7 @@ def check_lowered(module: Any, family: Family) -> None:
 
 def place(op: Any) -> str:
     """Where an op stands: its location, or the function around it."""
-    location = str(op.location).removeprefix("loc(").removesuffix(")")
+    location = str(op.location).removeprefix("loc(").removesuffix(")").replace('"', "")
     while location == "unknown" and op.parent is not None:
         op = op.parent.operation
         if "sym_name" in op.attributes:
@@ -214,7 +226,10 @@ def refusal(kernel: Kernel, launch: Launch, built_for: int | None, facts: Mappin
     most = min(built_for or threads, facts.get("threads_per_group_max", threads))
     if threads > most:
         return f"is launched with {threads} threads a workgroup, of at most {most}"
-    shared, limit = (kernel.shared_bytes or 0) + launch.shared_bytes, facts.get("shared_dynamic_max")
+    shared, limit = kernel.shared_bytes or 0, facts.get("shared_dynamic_max")
+    if launch.shared_bytes:
+        alignment = facts.get("shared_dynamic_alignment", 1)
+        shared = -(-shared // alignment) * alignment + launch.shared_bytes
     if limit is not None and shared > limit:
         return f"takes {shared} bytes of shared memory, of {limit}"
     registers, file = (kernel.registers or 0) * threads, facts.get("registers_per_group_max")

@@ -14,7 +14,7 @@ BITS = {"f16": 16, "bf16": 16, "f32": 32, "tf32": 32, "f64": 64, "i8": 8, "i16":
 def tensor_map(
     buffer: Buffer, source: str, descriptor: str, box: tuple[int, ...], refuse: Callable[[str], PassError]
 ) -> TensorMap:
-    """The map over a buffer of the memref type `source`, of a `!nvgpu.tensormap.descriptor` type, `box` outermost first."""
+    """The map over a buffer of memref type `source`, for a `!nvgpu.tensormap.descriptor`; `box` outermost first."""
     shape = re.match(r"memref<((?:\d+x)+)([a-zA-Z]\w*)>", source)
     if shape is None:
         raise refuse(f"a tensor map over {source}: it takes a memref.cast of a static, contiguous memref")

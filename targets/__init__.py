@@ -45,6 +45,11 @@ def load(name: str) -> Target:
     return Target(name, entry["family"], entry["triple"], entry["cpu"], entry["features"], facts)
 
 
+def chips(family: str) -> tuple[Target, ...]:
+    """The known chips of a family."""
+    return tuple(chip for chip in map(load, names()) if chip.family == family)
+
+
 @cache
 def description(name: str) -> dict[str, Any]:
     """A chip's file as it stands, sources included. Raises ValueError where it breaks the form."""
@@ -60,10 +65,10 @@ def complaints(entry: dict[str, Any]) -> list[str]:
     found = [f"'{key}' is missing" for key in sorted(HEAD - entry.keys())]
     found += [f"'{key}' is unknown" for key in sorted(entry.keys() - HEAD - {"facts", "matrix"})]
     for key, fact in entry.get("facts", {}).items():
-        if not isinstance(fact, dict) or set(fact) != FACT or not fact["source"]:
+        if not isinstance(fact, dict) or fact.keys() != FACT or not fact["source"]:
             found.append(f"fact '{key}' needs a value, a unit and a source")
     for row in entry.get("matrix", ()):
-        if set(row) != MATRIX or not row["source"]:
+        if row.keys() != MATRIX or not row["source"]:
             found.append(f"matrix row '{row.get('name', '?')}' needs {', '.join(sorted(MATRIX))}")
     return found
 

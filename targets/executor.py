@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from lowering.core import Binary, Buffer, Scalar, TensorMap, Workspace
 
 
@@ -91,6 +93,11 @@ def packed(arg: Buffer | Scalar | Workspace, pointers: Sequence[int], scratch: d
         return struct.pack("<Q", scratch[arg.index])
     size = 1 << max(0, (arg.bits + 7) // 8 - 1).bit_length()
     return arg.value.to_bytes(size, "little")
+
+
+def contiguous(data: Any) -> Any:
+    """Bytes or an array as a contiguous numpy array, to copy from."""
+    return np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.ascontiguousarray(data)
 
 
 def refuse_tensor_maps(binary: Binary, where: str) -> None:

@@ -56,6 +56,6 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:HIP",)),
         Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:CUDA",)),
-        Family("x86", "object", "x86", False, "host:finish", ("x86.runtime:CPU",)),
+        Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",)),
     )
 }

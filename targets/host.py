@@ -6,6 +6,7 @@ import ctypes
 import io
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
@@ -32,7 +33,8 @@ def symbols(code: bytes) -> tuple[set[str], set[str]]:
     """The names an object defines, and those it needs."""
     defined: set[str] = set()
     needed: set[str] = set()
-    for symbol in ELFFile(io.BytesIO(code)).get_section_by_name(".symtab").iter_symbols():
+    table: Any = ELFFile(io.BytesIO(code)).get_section_by_name(".symtab")
+    for symbol in table.iter_symbols():
         if (
             symbol.name
             and symbol.name != "_GLOBAL_OFFSET_TABLE_"

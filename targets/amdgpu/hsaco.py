@@ -29,7 +29,7 @@ NOTE = 32  # NT_AMDGPU_METADATA
 
 @dataclass(frozen=True)
 class Parameter:
-    """One kernel argument in the kernarg segment: bytes in, bytes long, and its kind (`global_buffer`, `by_value`, `hidden_*`)."""
+    """A kernel argument's place in the kernarg segment, in bytes; kinds are global_buffer, by_value, hidden_*, ..."""
 
     offset: int
     size: int

@@ -1,4 +1,4 @@
-"""PTX -> cubin with ptxas, and what ptxas says of the kernels. Without ptxas the PTX is the image, for the driver's JIT."""
+"""PTX -> cubin with ptxas, and what ptxas says of the kernels. Without ptxas the PTX is the image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTED = ("C7510", "C7511", "C7517")  # wgmma serialised, or a wait injected: cor
 
 
 def finish(code: bytes, target: Target, steps: Sequence[Pass]) -> Linked:
-    """The cubin of a PTX text, or the PTX itself where there is no ptxas. Raises BuildError with ptxas's first error."""
+    """The cubin of a PTX text, or the PTX where there is no ptxas. Raises BuildError with ptxas's first error."""
     text = code.decode()
     check(text)
     limits = {name: threads for name, threads in entries(text).items() if threads}
