@@ -5,12 +5,46 @@ from __future__ import annotations
 from lowering.core import Pass
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
 from lowering.passes.transform import Transform
+from lowering.passes.x86.contract_fma import ContractFma
+from lowering.passes.x86.drop_outer_dims import DropOuterDims
+from lowering.passes.x86.expand_copies import ExpandCopies
+from lowering.passes.x86.fold_padding import FoldPadding
+from lowering.passes.x86.generalize_contraction import GeneralizeContraction
+from lowering.passes.x86.hoist_accumulators import HoistAccumulators
+from lowering.passes.x86.lower_contraction import LowerContraction
+from lowering.passes.x86.pack import Pack
+from lowering.passes.x86.pad_registers import PadRegisters
+from lowering.passes.x86.peel import Peel
+from lowering.passes.x86.prefetch_c import PrefetchC
+from lowering.passes.x86.scalar_a import ScalarA
+from lowering.passes.x86.split_accumulators import SplitAccumulators
+from lowering.passes.x86.tile_cache import TileCache
+from lowering.passes.x86.tile_k import TileK
+from lowering.passes.x86.tile_registers import TileRegisters
+from lowering.passes.x86.vectorize_contraction import VectorizeContraction
 
 TABLE: tuple[type[Pass], ...] = (
     Transform,
     Llvm,
     Codegen,
     Ptxas,
+    ContractFma,
+    DropOuterDims,
+    ExpandCopies,
+    FoldPadding,
+    GeneralizeContraction,
+    HoistAccumulators,
+    LowerContraction,
+    Pack,
+    PadRegisters,
+    Peel,
+    PrefetchC,
+    ScalarA,
+    SplitAccumulators,
+    TileCache,
+    TileK,
+    TileRegisters,
+    VectorizeContraction,
 )
 
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in TABLE}

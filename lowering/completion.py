@@ -1,0 +1,61 @@
+"""Any state to a CPU binary: which executor can run a state, and the standard tail that completes it (design contract 8).
+
+A state is completed to x86-64 iff it holds no op of a device dialect and no memory space but the default; everything
+else goes to its own target. After the tail every op must be of the LLVM dialect, otherwise the state is not checkable,
+and the op that is left is named: never silently 'right'.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lowering import mlir
+from lowering.core import PassError, Schedule
+from lowering.passes import pipeline
+from lowering.passes.common.cpu_tail import BUFFERIZE, TO_LLVM, TO_LOOPS
+
+DEVICE = frozenset({"gpu", "nvgpu", "amdgpu", "nvvm", "rocdl"})
+PREPARE = ("inline", "canonicalize", "cse", "func.func(scf-forall-to-for)")
+TAIL = (*PREPARE, *BUFFERIZE, "split-accumulators", "lower-contraction", *TO_LOOPS, *TO_LLVM)
+
+
+def executor_of(module: Any) -> Literal["cpu", "target"]:
+    """Which executor can run a state once it is completed: this machine's CPU, or only the state's own target."""
+    return "target" if device_op(module) is not None else "cpu"
+
+
+def device_op(module: Any) -> Any | None:
+    """The first op that needs a device: of a device dialect, or with a value in a memory space of its own."""
+    found = mlir.walk(module, lambda op: dialect_of(op) in DEVICE or any(map(is_spaced, op.operation.results)))
+    return found[0] if found else None
+
+
+def dialect_of(op: Any) -> str:
+    """The dialect of an op."""
+    return str(op.operation.name).split(".")[0]
+
+
+def is_spaced(value: Any) -> bool:
+    """Whether a value is a buffer in a memory space but the default, or a tensor marked for one."""
+    kind = value.type
+    if isinstance(kind, mlir.ir.MemRefType):
+        return kind.memory_space is not None
+    owner = value.owner
+    return not isinstance(owner, mlir.ir.Block) and "memory_space" in owner.attributes
+
+
+def complete_to_cpu(module: Any) -> None:
+    """Completes a state to LLVM's dialect in place. Raises PassError that names the op that cannot be."""
+    op = device_op(module)
+    if op is not None:
+        raise PassError(f"not checkable on the CPU: {op.name} needs the device", op.name, kind="unsupported")
+    for step in tail():
+        step.apply(module)
+    left = mlir.walk(module, lambda each: dialect_of(each) != "llvm" and each.operation.name != "builtin.module")
+    if left:
+        raise PassError(f"not checkable on the CPU: {left[0].name} is left after the standard tail", left[0].name)
+
+
+def tail() -> Schedule:
+    """The passes of the standard tail."""
+    return pipeline.parse(",".join(TAIL))

@@ -1,0 +1,58 @@
+"""The upstream passes that take any host state to LLVM's dialect for the CPU, in order: buffers, loops, LLVM.
+
+A schedule lists them as steps of its own; `lowering.completion` runs them on whatever state it is given. Some are there
+for a reason that their name does not tell:
+  * `buffer-hoisting` and `buffer-loop-hoisting` move an allocation out of the loops, `buffer-deallocation-pipeline`
+    frees every one of them before the function returns;
+  * `expand-copies` leaves no `memref.copy`, which would call a library function that nobody links;
+  * `arith-expand{include-bf16=true}` writes bf16 casts as integer operations, which LLVM would make library calls;
+  * `convert-math-to-libm` takes the functions that have no LLVM intrinsic: `tanh`, `erf` and their like.
+"""
+
+from __future__ import annotations
+
+BUFFERIZE = (
+    "eliminate-empty-tensors",
+    "empty-tensor-to-alloc-tensor",
+    "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map}",
+    "canonicalize",
+    "cse",
+    "func.func(buffer-hoisting)",
+    "func.func(buffer-loop-hoisting)",
+    "buffer-deallocation-pipeline",
+    "convert-bufferization-to-memref",
+    "canonicalize",
+    "cse",
+)
+
+TO_LOOPS = (
+    "expand-copies",
+    "func.func(convert-linalg-to-loops)",
+    "func.func(scf-forall-to-for)",
+    "func.func(convert-vector-to-scf{full-unroll=true})",
+)
+
+TO_LLVM = (
+    "fold-memref-alias-ops",
+    "expand-strided-metadata",
+    "lower-affine",
+    "canonicalize",
+    "cse",
+    "loop-invariant-code-motion",
+    "contract-fma",
+    "convert-scf-to-cf",
+    "convert-vector-to-llvm",
+    "arith-expand{include-bf16=true}",
+    "convert-math-to-llvm",
+    "convert-math-to-libm",
+    "convert-index-to-llvm",
+    "finalize-memref-to-llvm",
+    "convert-arith-to-llvm",
+    "convert-ub-to-llvm",
+    "convert-cf-to-llvm",
+    "func.func(llvm-request-c-wrappers)",
+    "convert-func-to-llvm",
+    "canonicalize",
+    "cse",
+    "reconcile-unrealized-casts",
+)

@@ -1,0 +1,82 @@
+"""drop-outer-dims: a contraction whose batch (and other outer) loops have one iteration becomes one of m, n and k only.
+
+before -> after:
+  %r = linalg.generic {(b,m,n,k) -> ...} ins(%a, %b : tensor<1x8x4xf32>, ...) outs(%c : tensor<1x8x8xf32>)
+->
+  %a2 = tensor.extract_slice %a[0,0,0][1,8,4][1,1,1] : tensor<1x8x4xf32> to tensor<8x4xf32>    // likewise %b, %c
+  %r2 = linalg.generic {(m,n,k) -> ...} ins(%a2, %b2) outs(%c2)
+  %r = tensor.insert_slice %r2 into %c[0,0,0][1,8,8][1,1,1]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError
+from lowering.passes.x86 import slices
+from lowering.passes.x86.kernel import Kernel, the_kernel
+
+ir = mlir.ir
+
+
+@dataclass(frozen=True)
+class DropOuterDims(Pass):
+    """Drops the loops besides m, n and k; each must have one iteration. Nothing to do where there are none."""
+
+    name: ClassVar[str] = "drop-outer-dims"
+
+    def apply(self, module: Any) -> None:
+        kernel = the_kernel(module)
+        if not kernel.others:
+            return
+        if kernel.op.name != "linalg.generic":
+            raise PassError("expected a linalg.generic: run generalize-contraction before", kernel.op.name)
+        if any(kernel.size(loop) != 1 for loop in kernel.others):
+            raise PassError(
+                "expected one iteration of every loop besides m, n and k: run tile-cache before", kernel.op.name
+            )
+        with mlir.scope():
+            drop(kernel)
+        mlir.run(module, "canonicalize,cse")
+
+
+def drop(kernel: Kernel) -> None:
+    """Replaces the operands by rank-reduced slices and the maps by maps without those loops."""
+    op = kernel.op
+    maps = find.maps(op)
+    with ir.InsertionPoint(op):
+        for number in range(3):
+            op.operands[number] = reduced(kernel, number)
+    op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(without(m, kernel)) for m in maps])
+    kinds = [kind for loop, kind in enumerate(op.attributes["iterator_types"]) if loop not in kernel.others]
+    op.attributes["iterator_types"] = ir.ArrayAttr.get(kinds)
+    replace_result(op)
+
+
+def reduced(kernel: Kernel, number: int) -> Any:
+    """An operand without the axes of the dropped loops."""
+    value = kernel.op.operands[number]
+    drop = [axis for axis, loop in enumerate(kernel.axes(number)) if loop is None or loop in kernel.others]
+    return slices.extract(value, [0] * len(value.type.shape), slices.sizes_of(value), drop)
+
+
+def without(affine_map: Any, kernel: Kernel) -> Any:
+    """A map over the loops m, n and k, renumbered in their old order."""
+    kept = sorted((kernel.m, kernel.n, kernel.k))
+    results = [ir.AffineExpr.get_dim(kept.index(d)) for d in find.positions(affine_map) if d in kept]
+    return ir.AffineMap.get(3, 0, results)
+
+
+def replace_result(op: Any) -> None:
+    """Gives the op a result of its new accumulator's type, inserted back into the old one for the old users."""
+    narrow = op.operands[2]
+    source = narrow.owner.operation.operands[0]
+    with ir.InsertionPoint(op):
+        attributes = {name: op.attributes[name] for name in op.attributes}
+        new = ir.Operation.create("linalg.generic", [narrow.type], list(op.operands), attributes, regions=1)
+        op.regions[0].blocks[0].append_to(new.regions[0])
+        back = slices.insert(new.results[0], source, [0] * len(source.type.shape), slices.sizes_of(source))
+    op.results[0].replace_all_uses_with(back)
+    op.erase()

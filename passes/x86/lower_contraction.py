@@ -1,0 +1,43 @@
+"""lower-contraction: `vector.contract` as one multiply-add of a row a broadcast lane of A.
+
+before -> after:
+  %v = vector.contract %a, %b, %c : vector<1x6xf32>, vector<1x16xf32> into vector<6x16xf32>
+->
+  %a0 = vector.broadcast (vector.extract %a[0, 0]) : f32 to vector<16xf32>
+  %r0 = vector.fma %a0, %b[0], %c[0] : vector<16xf32>           // six times; integers: arith.muli, arith.addi
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import mlir
+from lowering.core import Pass
+
+# One set at a time: all of them in one greedy rewrite with canonicalization did not end.
+SETS = (
+    "vector.lower_contraction lowering_strategy = outerproduct",
+    "vector.lower_outerproduct",
+    "vector.lower_transpose lowering_strategy = shuffle_1d",
+    "vector.lower_shape_cast",
+)
+
+
+@dataclass(frozen=True)
+class LowerContraction(Pass):
+    """Lowers contractions by outer products."""
+
+    name: ClassVar[str] = "lower-contraction"
+
+    def apply(self, module: Any) -> None:
+        sets = "".join(
+            f"transform.apply_patterns to %f {{ transform.apply_patterns.{each} }} : !transform.any_op\n"
+            for each in SETS
+        )
+        mlir.transform(
+            module,
+            f"""%f = transform.structured.match ops{{["func.func"]}} in %root : (!transform.any_op) -> !transform.any_op
+            {sets}
+            transform.apply_cse to %f : !transform.any_op""",
+        )

@@ -1,0 +1,81 @@
+"""pad-registers: edge tiles of C are computed as full mr x nr tiles, so that every register kernel is static.
+
+before -> after (where a size of a tile may be smaller than mr or nr):
+  %r = linalg.generic ins(%a : tensor<?x?xf32>, %b : tensor<?x?xf32>) outs(%c : tensor<?x?xf32>)
+->
+  %ap = tensor.pad %a low[0,0] high[mr - m, 0] : tensor<?x?xf32> to tensor<6x?xf32>      // likewise %bp, %cp: 6x16
+  %rp = linalg.generic ins(%ap, %bp) outs(%cp)
+  %r = tensor.extract_slice %rp[0,0][m,n][1,1] : tensor<6x16xf32> to tensor<?x?xf32>
+
+The rows and columns that are added hold zeros and are thrown away. K is never padded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import mlir
+from lowering.core import Pass
+from lowering.passes.x86 import slices
+from lowering.passes.x86.kernel import Kernel, two_dimensional, zero
+
+ir = mlir.ir
+
+
+@dataclass(frozen=True)
+class PadRegisters(Pass):
+    """Pads m to mr and n to nr in every contraction whose tile is not of that size."""
+
+    name: ClassVar[str] = "pad-registers"
+    mr: int = 6
+    nr: int = 16
+
+    def __post_init__(self) -> None:
+        if min(self.mr, self.nr) < 1:
+            raise ValueError("mr and nr are at least 1")
+
+    def apply(self, module: Any) -> None:
+        with mlir.scope():
+            for kernel in two_dimensional(module):
+                full = {kernel.m: self.mr, kernel.n: self.nr}
+                if any(kernel.size(loop) != size and kernel.size(loop) <= size for loop, size in full.items()):
+                    pad_kernel(kernel, full)
+
+
+def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
+    """Pads the three operands and cuts the result back."""
+    op = kernel.op
+    with ir.InsertionPoint(op):
+        sizes = slices.sizes_of(op.operands[2])
+        operands = [padded(op.operands[i], [full.get(loop) for loop in kernel.axes(i)]) for i in range(3)]
+        attributes = {name: op.attributes[name] for name in op.attributes}
+        new = ir.Operation.create("linalg.generic", [operands[2].type], operands, attributes, regions=1)
+        op.regions[0].blocks[0].append_to(new.regions[0])
+        result = slices.extract(new.results[0], [0] * len(sizes), sizes)
+    op.results[0].replace_all_uses_with(result)
+    op.erase()
+
+
+def padded(value: Any, wanted: list[int | None]) -> Any:
+    """A tensor padded with zeros at the high end to the wanted sizes (None: as it is)."""
+    sizes = slices.sizes_of(value)
+    high = [extra(size, full) for size, full in zip(sizes, wanted, strict=True)]
+    if all(amount == 0 for amount in high):
+        return value
+    shape = [n if full is None else full for n, full in zip(list(value.type.shape), wanted, strict=True)]
+    element = value.type.element_type
+    values, static = slices.split(high)
+    tensor = mlir.dialect("tensor")
+    pad = tensor.PadOp(ir.RankedTensorType.get(shape, element), value, [], values, [0] * len(shape), static)
+    block = ir.Block.create_at_start(pad.operation.regions[0], [ir.IndexType.get()] * len(shape))
+    with ir.InsertionPoint(block):
+        tensor.yield_(mlir.dialect("arith").constant(element, zero(element)))
+    return pad.results[0]
+
+
+def extra(size: Any, full: int | None) -> Any:
+    """What is missing from a size to the full one."""
+    if full is None:
+        return 0
+    return full - size if isinstance(size, int) else slices.apply(slices.constant(full) - slices.dim(0), [size])

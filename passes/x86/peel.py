@@ -1,0 +1,66 @@
+"""peel: the loops over register tiles and panels are split into one of full tiles and one for what is left.
+
+before -> after (for every loop whose role is in `roles` and whose step may not divide its range):
+  for %i = 0 to %m step 6 { %w = affine.min(6, %m - %i) ... tensor<?x?xf32> ... }        // role "ir"
+->
+  for %i = 0 to %m - %m mod 6 step 6 { ... tensor<6x?xf32> ... }                          // full tiles: static
+  for %i = %m - %m mod 6 to %m step 6 { %w = %m - %i ... tensor<?x?xf32> ... }
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass
+
+MARK = "lower.peel"
+CLEAN = """
+  %f{0} = transform.structured.match ops{{["func.func"]}} in %root : (!transform.any_op) -> !transform.any_op
+  transform.apply_patterns to %f{0} {{
+    transform.apply_patterns.canonicalization
+    transform.apply_patterns.linalg.tiling_canonicalization
+    transform.apply_patterns.scf.for_loop_canonicalization
+  }} : !transform.any_op
+  transform.apply_cse to %f{0} : !transform.any_op
+"""
+
+
+@dataclass(frozen=True)
+class Peel(Pass):
+    """Peels the loops with these roles, innermost first."""
+
+    name: ClassVar[str] = "peel"
+    roles: tuple[str, ...] = ("ir", "jr", "pack-a", "pack-b")
+
+    def apply(self, module: Any) -> None:
+        script = ""
+        with mlir.context():
+            loops = [op for role in self.roles for op in find.roles(module, role) if op.name == "scf.for"]
+            for number, loop in enumerate(loop for loop in loops if not divides(loop)):
+                loop.attributes[f"{MARK}{number}"] = mlir.ir.UnitAttr.get()
+                script += f"""
+      %l{number} = transform.structured.match attributes {{{MARK}{number}}} in %root
+        : (!transform.any_op) -> !transform.op<"scf.for">
+      %m{number}, %r{number} = transform.loop.peel %l{number}
+        : (!transform.op<"scf.for">) -> (!transform.any_op, !transform.any_op)"""
+        if script:
+            mlir.transform(module, script)
+        for loop in mlir.walk(module, lambda op: op.operation.name == "scf.for"):
+            for name in [name for name in loop.attributes if name.startswith(MARK)]:
+                del loop.attributes[name]
+        mlir.transform(module, CLEAN.format(0))
+
+
+def divides(loop: Any) -> bool:
+    """Whether a loop's range is known to be a multiple of its step."""
+    bounds = [constant(value) for value in list(loop.operands)[:3]]
+    low, high, step = bounds
+    return low is not None and high is not None and step is not None and (high - low) % step == 0
+
+
+def constant(value: Any) -> int | None:
+    """The value of an index constant."""
+    op = find.defining(value)
+    return int(op.attributes["value"].value) if op is not None and op.name == "arith.constant" else None

@@ -1,0 +1,41 @@
+"""tile-cache: the loops around the register kernel that keep its operands in cache.
+
+before -> after (sizes 0 or not smaller than the extent make no loop):
+  %r = linalg.generic ins(%a, %b) outs(%c)                      // C[m,n] += A[m,k] * B[k,n]
+->
+  for batch (step 1) { for n (step nc, role "jc") { for k (step kc, role "pc") { for m (step mc, role "ic") {
+    %r = linalg.generic ins(%a[m:+mc, k:+kc], %b[k:+kc, n:+nc]) outs(%c[m:+mc, n:+nc])
+  }}}}
+
+A kc x nr sliver of B stays in L1, the mc x kc block of A in L2 and the kc x nc panel of B in L3: the loop order of
+Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering.core import Pass
+from lowering.passes.x86.kernel import the_kernel
+from lowering.passes.x86.tile import tile
+
+
+@dataclass(frozen=True)
+class TileCache(Pass):
+    """Tiles the contraction by (nc, kc, mc), and every loop besides m, n and k by one."""
+
+    name: ClassVar[str] = "tile-cache"
+    mc: int = 0
+    nc: int = 0
+    kc: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.mc, self.nc, self.kc) < 0:
+            raise ValueError("a block size is positive, or 0 for none")
+
+    def apply(self, module: Any) -> None:
+        kernel = the_kernel(module)
+        outer = [(dim, 1, "batch") for dim in kernel.others]
+        blocks = [(kernel.n, self.nc, "jc"), (kernel.k, self.kc, "pc"), (kernel.m, self.mc, "ic")]
+        tile(module, kernel, outer + [step for step in blocks if step[1]])

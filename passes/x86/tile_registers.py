@@ -1,0 +1,35 @@
+"""tile-registers: the loops over the mr x nr tiles of C that are accumulated in registers.
+
+before -> after:
+  %r = linalg.generic ins(%a, %b) outs(%c)                      // a cache block
+->
+  for n (step nr, role "jr") { for m (step mr, role "ir") {
+    %r = linalg.generic ins(%a[m:+mr, :], %b[:, n:+nr]) outs(%c[m:+mr, n:+nr])
+  }}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering.core import Pass
+from lowering.passes.x86.kernel import two_dimensional
+from lowering.passes.x86.tile import tile
+
+
+@dataclass(frozen=True)
+class TileRegisters(Pass):
+    """Tiles every contraction by (nr, mr)."""
+
+    name: ClassVar[str] = "tile-registers"
+    mr: int = 6
+    nr: int = 16
+
+    def __post_init__(self) -> None:
+        if min(self.mr, self.nr) < 1:
+            raise ValueError("mr and nr are at least 1")
+
+    def apply(self, module: Any) -> None:
+        for kernel in two_dimensional(module):
+            tile(module, kernel, [(kernel.n, self.nr, "jr"), (kernel.m, self.mr, "ir")])
