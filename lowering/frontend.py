@@ -9,7 +9,7 @@ import difflib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,6 @@ COMMANDS = ("opt", "targets", "passes", "doctor", "report")
 KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
 EMITS = ("mlir", "llvm", "asm", "obj", "hsaco", "ptx", "cubin")
 CHECKS = ("full", "witness", "none")
-HERE = "x86_64"  # the target of a plain `lower`: the one that runs everywhere
 DEFAULT_SHAPE = "1024x1024x1024"
 TORCH = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
 
@@ -110,9 +109,14 @@ def one_of(option: str, word: str, known: Iterable[str]) -> None:
 
 def fresh(request: Request) -> Work:
     """The work of a command that names a problem."""
-    target = targets.load(request.target or HERE)
+    target = targets.load(request.target or host())
     proposer = Given(pipeline.parse(schedule_text(request.schedule))) if request.schedule else Default()
     return Work(problems(request), target, proposer)
+
+
+def host() -> str:
+    """The target of a plain `lower`: the chip of this machine, which runs everything."""
+    return next(name for name in targets.names() if targets.load(name).cpu == "host")
 
 
 def resumed(request: Request) -> Work:
@@ -134,7 +138,7 @@ def problems(request: Request) -> tuple[Problem, ...]:
     """The problems that a command names: one, or for a torch program one a contraction."""
     source = request.source
     if not source:
-        m, n, k, batch = sizes(request.shape or DEFAULT_SHAPE)
+        m, n, k, batch = payload.parse_shape(request.shape or DEFAULT_SHAPE)
         dtype, layout = request.dtype or "f16", request.layout or "nn"
         return (payload.from_shape(m, n, k, dtype, layout, request.out_dtype or None, batch),)
     torch_program = TORCH.fullmatch(source)
@@ -143,7 +147,7 @@ def problems(request: Request) -> tuple[Problem, ...]:
     if source != "-" and not Path(source).is_file():
         raise UserError(unknown_word(source))
     text = read_source(source)
-    return (payload.from_text(text.text, text.name, strict=request.strict_semantics),)
+    return (payload.from_text(text.text, text.name, request.strict_semantics),)
 
 
 def unknown_word(word: str) -> str:
@@ -153,15 +157,6 @@ def unknown_word(word: str) -> str:
     close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
     hint = f"did you mean `lower {close[0]}`?" if close else f"the commands are {', '.join(COMMANDS)}"
     return f"'{word}' is neither a command, a file, '-' nor x.py:f; {hint}"
-
-
-def sizes(shape: str) -> tuple[int, int, int, int]:
-    """M, N, K and the batch (0: none) of MxNxK or BxMxNxK. Raises UserError for anything else."""
-    parts = shape.lower().split("x")
-    if len(parts) not in (3, 4) or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise UserError(f"--shape is MxNxK or BxMxNxK with sizes of at least 1, such as 1000x333x77; found '{shape}'")
-    *batch, m, n, k = map(int, parts)
-    return m, n, k, batch[0] if batch else 0
 
 
 def one(problem: Problem, work: Work, request: Request) -> int:
@@ -198,7 +193,7 @@ def emitted(record: Record, form: str) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Generator[Callable[[str], None]]:
     """Shows the current step on a terminal's last line; silent elsewhere."""
     if not sys.stderr.isatty():
         yield lambda _: None

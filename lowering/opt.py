@@ -48,7 +48,7 @@ def apply(module: Any, schedule: Schedule, print_after_all: bool) -> None:
             step.apply(module)
             verify(module)
         except PassError as error:
-            raise PassError(f"'{step}' failed: {error.reason}", error.where, error.log, error.kind) from None
+            raise PassError(f"'{step}' failed: {error.reason}", error.where, error.log) from None
         if print_after_all:
             print(dump(module, step), file=sys.stderr)
 

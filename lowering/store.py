@@ -161,7 +161,7 @@ def find_run(run: str, root: Path) -> Path:
     if run == "last":
         done = [i for i in run_ids(root) if (root / str(i) / "record.json").is_file()]
         if not done:
-            raise UserError(f"there is no run in '{root}' yet: `lower --target x86_64` makes one")
+            raise UserError(f"there is no run in '{root}' yet: `lower` makes one")
         return root / str(done[-1])
     for folder in (root / run, Path(run)):
         if (folder / "record.json").is_file():
