@@ -261,8 +261,8 @@ def synthetic(node: Contract, inputs: list[tuple[Node, Positions]], types: list[
     """A map whose body is MLIR text over %a, %b that defines %r."""
     letters = "ab"[: len(types)]
     arguments = ", ".join(f"%{letter}: {each}" for letter, each in zip(letters, types, strict=True))
-    parameters = ", ".join(f"%{letter}: tensor<{each}>" for letter, each in zip(letters, types, strict=True))
-    operands = ", ".join(f"%{letter}" for letter in letters)
+    parameters = ", ".join(f"%t{letter}: tensor<{each}>" for letter, each in zip(letters, types, strict=True))
+    operands = ", ".join(f"%t{letter}" for letter in letters)
     tensors = ", ".join(f"tensor<{each}>" for each in types)
     maps = ", ".join(["affine_map<()->()>"] * (len(types) + 1))
     module = mlir.parse(f"""func.func @f({parameters}) {{

@@ -204,6 +204,12 @@ def symbol(op: Any) -> str:
     return attributes["sym_name"].value if "sym_name" in attributes else ""
 
 
+def visibility(op: Any) -> str:
+    """public, private or nested; public where an op says nothing."""
+    attributes = op.attributes
+    return attributes["sym_visibility"].value if "sym_visibility" in attributes else "public"
+
+
 def is_function(op: Any) -> bool:
     """Whether an op is a function, whatever its visibility."""
     return op.operation.name == "func.func"
@@ -212,7 +218,7 @@ def is_function(op: Any) -> bool:
 def one_function(module: Any, source: Source) -> Any:
     """The one public function with a body."""
     functions = [op for op in mlir.walk(module, is_function) if op.regions[0].blocks]
-    public = [op for op in functions if "sym_visibility" not in op.attributes]
+    public = [op for op in functions if visibility(op) == "public"]
     if not public:
         raise source.error("expected one public func.func, found none")
     if len(public) > 1:
