@@ -1,0 +1,155 @@
+"""Between which limits a correct kernel's output must lie: a derived bound, not a tolerance.
+
+**The sum.** Let u be the unit roundoff of the accumulator (2^-24 for f32) and g(n) = n u / (1 - n u). However a kernel
+orders or splits the sum s = c + sum_k a_k b_k, each term goes through at most n roundings, and the computed value obeys
+
+    |s^ - s| <= g(n) (|c| + sum_k |a_k| |b_k|)        n = (K - 1) + p + q
+
+with p = 1 where products are rounded (a product of two f16, bf16 or 8-bit numbers is exact in f32, so p = 0 there;
+fused multiply-adds would save it too, but one may not rely on those) and q = 1 where the sum starts from a given c and
+not from zero. Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. (2002), section 3.1, (3.5),
+and section 4.2 for sums in any order. A product that underflows adds at most one smallest subnormal (section 2.8).
+Where every a_k, b_k and c is an integer and |c| + sum_k |a_k| |b_k| <= 2^p for an accumulator of precision p, no
+partial sum rounds at all, and the error is zero: that is what the integer inputs are for.
+
+**Matrix instructions** do not round every step to nearest: they align the terms of a group to the largest one and cut
+(M. Fasi, N. J. Higham, M. Mikaitis, S. Pranesh, Numerical behavior of NVIDIA tensor cores, PeerJ Computer Science
+7:e330, 2021; AMD's matrix instructions alike). A cut loses less than one unit in the last place of the largest term,
+twice the error of rounding to nearest, so on chips that have them u is doubled.
+
+**The reference** is a float64 sum of the same length, whose own error, g(n) with u = 2^-53, is added.
+
+**The epilogue** is evaluated in interval arithmetic (`intervals.py`), each op widened by the rounding of its type. The
+last narrowing rounds both ends to nearest even, which is monotone, so the limits of the output are numbers of its type.
+Integers are exact modulo 2^bits in any order: their limits coincide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+
+from lowering import intervals
+from lowering import problem as problems
+from lowering.body import elementwise
+from lowering.core import Problem, Target
+from lowering.dtypes import lookup
+from lowering.intervals import Array, Interval
+from lowering.program import Contract, Fill, Map, Positions
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a machine computes where there is a choice. `ulps` is the error of an addition: 0.5 rounds, 1 cuts."""
+
+    ulps: float = 0.5
+    denormals: Literal["preserved", "flushed"] = "preserved"
+
+
+def arithmetic_of(target: Target) -> Arithmetic:
+    """What a target's facts say: chips with matrix instructions cut; `denormals` is 'preserved' unless stated."""
+    flushed = target.facts.get("denormals") == "flushed"
+    return Arithmetic(1.0 if target.facts.get("matrix") else 0.5, "flushed" if flushed else "preserved")
+
+
+def gamma(n: int, unit: float) -> float:
+    """Higham's n u / (1 - n u). Infinite where n u reaches 1, so that nothing is claimed there."""
+    return n * unit / (1 - n * unit) if n * unit < 1 else float("inf")
+
+
+def limits(problem: Problem, inputs: Sequence[Array], arithmetic: Arithmetic | None = None) -> tuple[Interval, ...]:
+    """The limits of each output, in the order of the outputs, for inputs in the order of the inputs.
+
+    Both ends are float64 arrays of the output's shape. Raises PassError 'not checkable' for an op without a rule.
+    """
+    how = arithmetic or Arithmetic()
+    program = problems.program(problem.ir)
+    known: dict[int, Interval] = {
+        id(node): intervals.point(flush(values, how)) for node, values in zip(program.inputs, inputs, strict=True)
+    }
+    with np.errstate(all="ignore"):
+        for node in program.nodes:
+            if isinstance(node, Contract):
+                start = intervals.point(0.0) if node.start is None else known[id(node.start)]
+                operands = (known[id(node.a)].low, known[id(node.b)].low, start.low)
+                known[id(node)] = contraction(node, operands, how)
+            elif isinstance(node, Map):
+                known[id(node)] = elementwise(node, [known[id(each)] for each in node.inputs])
+            elif isinstance(node, Fill):
+                known[id(node)] = intervals.point(np.full(node.shape, float(node.value.value)))
+    return tuple(known[id(node)] for node in program.outputs)
+
+
+def flush(values: Array, how: Arithmetic) -> Array:
+    """The inputs as the machine sees them: subnormals are zero where it flushes them."""
+    if how.denormals == "preserved" or values.dtype.kind in "iub":
+        return values
+    exact = values.astype(np.float64)
+    return np.where(np.abs(exact) < float(ml_dtypes.finfo(values.dtype).smallest_normal), 0.0, exact)
+
+
+def contraction(node: Contract, operands: tuple[Array, Array, Array], how: Arithmetic) -> Interval:
+    """The limits of a contraction, before the epilogue. Its operands are inputs and so exactly known."""
+    a, b, start = operands
+    value = product(node, a, b) + start
+    if lookup(node.dtype).kind == "int":
+        return intervals.wrap(value, value, node.dtype)
+    size = product(node, np.abs(a), np.abs(b)) + np.abs(start)
+    error = rounding(node, size, operands, how)
+    finite = np.isfinite(value)
+    return Interval(np.where(finite, value - error, value), np.where(finite, value + error, value))
+
+
+def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithmetic) -> Array:
+    """The largest error of the sum, elementwise, by the derivation above; `size` is |c| + sum |a||b|."""
+    accumulator = lookup(node.dtype)
+    precision = accumulator.mantissa + 1
+    length = prod(node.sizes[loop] for loop in node.dims.k)
+    steps = length - 1 + rounds_products(node) + bool(operands[2].any())
+    relative = gamma(steps, 2 * how.ulps * accumulator.unit_roundoff) + gamma(steps + 1, 2.0**-53)
+    least = ml_dtypes.finfo(accumulator.numpy)
+    underflow = length * float(least.smallest_subnormal)
+    if how.denormals == "flushed":
+        underflow = 2 * length * float(least.smallest_normal)
+    error = (relative * size if steps else 0.0) + underflow
+    if not all(integral(x) for x in operands):
+        return np.broadcast_to(error, size.shape)
+    return np.where(size > 2.0**precision, error, 0.0)
+
+
+def rounds_products(node: Contract) -> bool:
+    """Whether a product of two elements may have more bits than the accumulator holds."""
+    elements = [lookup(each.dtype) for each in (node.a, node.b)]
+    exact = sum(each.mantissa + 1 for each in elements) <= lookup(node.dtype).mantissa + 1
+    return not (exact and all(each.kind == "float" for each in elements))
+
+
+def integral(values: Array) -> bool:
+    """Whether all values are integers."""
+    return bool(np.all(values == np.rint(values)))
+
+
+# --- the product, for every layout through BLAS ----------------------------------------------------------------------
+
+
+def product(node: Contract, a: Array, b: Array) -> Array:
+    """sum_k a b in float64. Shape: the node's. Integers are exact up to 2^53."""
+    dims, (at_a, at_b, at_c) = node.dims, node.positions
+    rows = arranged(a, at_a, (dims.batch, dims.m, dims.k), node.sizes)
+    columns = arranged(b, at_b, (dims.batch, dims.k, dims.n), node.sizes)
+    order = (*dims.batch, *dims.m, *dims.n)
+    found = np.matmul(rows, columns).reshape([node.sizes[loop] for loop in order])
+    return found.transpose([order.index(loop) for loop in at_c if loop is not None]).reshape(node.shape)
+
+
+def arranged(values: Array, at: Positions, groups: Sequence[tuple[int, ...]], sizes: Sequence[int]) -> Array:
+    """An operand as a three-dimensional array, its loops gathered into groups."""
+    kept = values[tuple(0 if loop is None else slice(None) for loop in at)]
+    axes = [loop for loop in at if loop is not None]
+    moved = kept.transpose([axes.index(loop) for group in groups for loop in group])
+    return moved.reshape([prod(sizes[loop] for loop in group) for group in groups])

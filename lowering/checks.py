@@ -1,0 +1,123 @@
+"""One check each: outputs against limits, guard bands, unchanged inputs, two runs with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lowering.core import Argument
+from lowering.intervals import Array, Interval
+from lowering.memory import Run, unwritten
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked. `figure` is an error and `bound` what it may be there, where the error is largest."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    figure: float | None = None
+    bound: float | None = None
+    scope: Literal["witness", "full"] = "witness"
+
+
+def hygiene(runs: Sequence[Run], label: str) -> list[Check]:
+    """What every run must leave alone: the guard bands around all buffers, and the inputs."""
+    broken = sorted({name for run in runs for name in run.broken_guards})
+    changed = sorted({name for run in runs for name in run.changed_inputs})
+    return [
+        Check(f"guard bands, {label}", not broken, f"wrote outside of {', '.join(broken)}" if broken else ""),
+        Check(f"inputs unchanged, {label}", not changed, f"changed its input {', '.join(changed)}" if changed else ""),
+    ]
+
+
+def repeatable(runs: Sequence[Run], label: str) -> Check:
+    """Two runs on the same inputs, with different poison in the output, give the same bits."""
+    differ = [bits(a) != bits(b) for a, b in zip(runs[0].outputs, runs[1].outputs, strict=True)]
+    return Check(
+        f"two runs agree, {label}", not any(differ), "two runs on the same inputs differ" if any(differ) else ""
+    )
+
+
+def bits(values: Array) -> bytes:
+    """The bytes of an output; all NaNs count as one, since which payload survives is not defined."""
+    if values.dtype.kind in "iub":
+        return values.tobytes()
+    nan = np.isnan(values)
+    return np.where(nan, np.zeros((), values.dtype), values).tobytes() + (nan.tobytes() if nan.any() else b"")
+
+
+def within(
+    outputs: Sequence[Argument],
+    runs: Sequence[Run],
+    expected: Sequence[Interval],
+    reference: Sequence[Array],
+    label: str,
+) -> list[Check]:
+    """Every element of every output, in every run, against its limits. One check an output: the first failing run's."""
+    found: list[Check] = []
+    for number, argument in enumerate(outputs):
+        name = label if len(outputs) == 1 else f"{argument.name}, {label}"
+        results = [compare(run.outputs[number], expected[number], reference[number], name, run.poison) for run in runs]
+        found.append(next((check for check in results if not check.ok), results[0]))
+    return found
+
+
+def compare(output: Array, limits: Interval, reference: Array, name: str, poison: int) -> Check:
+    """One output against its limits: NaN exactly where the reference has NaN, everything else between the limits."""
+    values = output.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        right = (values >= limits.low) & (values <= limits.high) | (np.isnan(values) & np.isnan(limits.low))
+        error = np.abs(values - reference)
+        allowed = np.maximum(limits.high - reference, reference - limits.low)
+    if right.all():
+        return Check(name, True, *agreement(error, allowed, limits))
+    wrong = ~right
+    place = tuple(int(i[0]) for i in np.nonzero(wrong))
+    detail = f"{int(wrong.sum())} of {wrong.size} elements are wrong{region(wrong)}{never(output, wrong, poison)}"
+    detail += (
+        f"; first at [{', '.join(map(str, place))}]: {sample(values[place], limits.low[place], limits.high[place])}"
+    )
+    most = np.unravel_index(int(np.argmax(np.where(wrong, np.nan_to_num(error, nan=np.inf), 0.0))), error.shape)
+    return Check(
+        name, False, detail, float(np.nan_to_num(error[most], nan=np.inf)), float(np.nan_to_num(allowed[most]))
+    )
+
+
+def agreement(error: Array, allowed: Array, limits: Interval) -> tuple[str, float, float]:
+    """Words, the largest error, and the bound at that element, of an output that is right."""
+    if not np.any(limits.low < limits.high):
+        return "bit for bit", 0.0, 0.0
+    usual = np.where(np.isfinite(error) & np.isfinite(allowed), error, 0.0)
+    place = np.unravel_index(int(np.argmax(usual)), usual.shape)
+    return "every element within its bound", float(usual[place]), float(allowed[place])
+
+
+def region(wrong: Array) -> str:
+    """Where the wrong elements are, where that is a block of the last two dimensions smaller than the whole."""
+    names = ("columns", "rows", "batches", *(f"dimension {i}" for i in range(4, wrong.ndim + 1)))
+    parts: list[str] = []
+    for back, name in zip(range(wrong.ndim), names, strict=False):
+        axis = wrong.ndim - 1 - back
+        lines = np.nonzero(wrong.any(axis=tuple(i for i in range(wrong.ndim) if i != axis)))[0]
+        low, high = int(lines[0]), int(lines[-1])
+        if (low, high) != (0, wrong.shape[axis] - 1):
+            parts.append(f"{name} {low} to {high}" if low != high else f"{name.removesuffix('s')} {low}")
+    return f", all in {' and '.join(reversed(parts))}" if parts else ""
+
+
+def never(output: Array, wrong: Array, poison: int) -> str:
+    """Says so where wrong elements were not written at all."""
+    left = int((unwritten(output, poison) & wrong).sum())
+    return f", {left} of them never written" if left else ""
+
+
+def sample(got: float, low: float, high: float) -> str:
+    """One wrong element in words."""
+    if low == high or np.isnan(low):
+        return f"got {got:g}, expected {low:g}"
+    return f"got {got:.9g}, expected {low:.9g} to {high:.9g}"
