@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from lowering.core import Pass
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
+from lowering.passes.common.fold_padding_reads import FoldPaddingReads
+from lowering.passes.common.fold_padding_writes import FoldPaddingWrites
+from lowering.passes.common.pad import Pad
+from lowering.passes.common.tile import Tile
+from lowering.passes.common.tile_reduction import TileReduction
+from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.gpu.kernel_arguments import KernelArguments
+from lowering.passes.gpu.lower_transfers import LowerTransfers
+from lowering.passes.gpu.map_blocks import MapBlocks
+from lowering.passes.gpu.map_threads import MapThreads
+from lowering.passes.gpu.promote import Promote
 from lowering.passes.transform import Transform
 from lowering.passes.x86.contract_fma import ContractFma
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
@@ -28,6 +39,17 @@ TABLE: tuple[type[Pass], ...] = (
     Llvm,
     Codegen,
     Ptxas,
+    FoldPaddingReads,
+    FoldPaddingWrites,
+    Pad,
+    Tile,
+    TileReduction,
+    Vectorize,
+    KernelArguments,
+    LowerTransfers,
+    MapBlocks,
+    MapThreads,
+    Promote,
     ContractFma,
     DropOuterDims,
     ExpandCopies,

@@ -1,0 +1,145 @@
+"""Lowers vector transfers to loads and stores, with a check only where one may leave its buffer.
+
+before:  %v = vector.transfer_read %a[%i, %j], %zero {in_bounds = [false, true]} : memref<1000x512xf32>, vector<1x4xf32>
+         vector.transfer_write %w, %c[%i, %j] {in_bounds = [false, true]} : vector<1x4xf32>, memref<1000x512xf32>
+after:   %inside = %i < 1000
+         %r = vector.load %a[min(%i, 999), %j] : vector<4xf32>
+         %v = arith.select %inside, %r, %zero
+         scf.if %inside { vector.store %w[0], %c[%i, %j] }
+
+A read never branches: it loads from a clamped place and drops what it loaded. Where the row ends inside a vector, the
+vector is cut into the largest pieces that are in bounds or out of them as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import gcd
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError
+from lowering.mlir import ir
+from lowering.passes.gpu.index import Linear, divisor, emit, linear
+
+
+@dataclass(frozen=True)
+class LowerTransfers(Pass):
+    """Takes every unmasked transfer on buffers that permutes no dimension away or broadcasts none."""
+
+    name: ClassVar[str] = "lower-transfers"
+
+    def apply(self, module: Any) -> None:
+        names = ("vector.transfer_read", "vector.transfer_write")
+        with mlir.scope():
+            for op in mlir.walk(module, lambda op: op.operation.name in names):
+                access = Access.of(op)
+                read(access) if op.name == names[0] else write(access)
+                op.erase()
+        mlir.run(module, "canonicalize,cse")
+
+
+@dataclass(frozen=True)
+class Access:
+    """A transfer: its buffer and index, and for each dimension of the vector the buffer's dimension and the check."""
+
+    op: Any
+    buffer: Any
+    indices: tuple[Any, ...]
+    vector: Any
+    dims: tuple[int, ...]
+    inside: tuple[bool, ...]
+
+    @staticmethod
+    def of(op: Any) -> Access:
+        first = 0 if op.name == "vector.transfer_read" else 1
+        buffer = op.operands[first]
+        vector = op.results[0].type if first == 0 else op.operands[0].type
+        where = str(op.location)
+        if not isinstance(buffer.type, ir.MemRefType):
+            raise PassError(f"{op.name} is on a tensor: bufferise first", where)
+        dims = find.positions(op.attributes["permutation_map"].value)
+        rank = len(buffer.type.shape)
+        if None in dims or len(op.operands) != first + 1 + rank + (1 - first):
+            raise PassError(f"{op.name} broadcasts or is masked", where)
+        inside = tuple(each.value for each in op.attributes["in_bounds"])
+        indices = tuple(op.operands[first + 1 : first + 1 + rank])
+        return Access(op, buffer, indices, vector, tuple(d for d in dims if d is not None), inside)
+
+    def width(self) -> int:
+        """How many elements one load or store moves."""
+        last, extent = self.dims[-1], self.vector.shape[-1]
+        if last != len(self.indices) - 1:
+            return 1  # not contiguous
+        if self.inside[-1]:
+            return extent
+        return gcd(extent, self.buffer.type.shape[-1], divisor(linear(self.indices[-1])))
+
+    def pieces(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        """The offsets in the vector of each piece, and its width."""
+        width = self.width()
+        *outer, last = self.vector.shape
+        for offsets in product(*map(range, outer), range(0, last, width)):
+            yield offsets, width
+
+    def at(self, offsets: tuple[int, ...], width: int) -> tuple[list[Any], list[Any], Any | None]:
+        """A piece's index, the same clamped into the buffer, and whether it is inside (None: always)."""
+        arith, index = mlir.dialect("arith"), ir.IndexType.get()
+        true, clamped = list(self.indices), list(self.indices)
+        checks: list[Any] = []
+        for dim, offset, inside in zip(self.dims, offsets, self.inside, strict=True):
+            true[dim] = clamped[dim] = emit(linear(self.indices[dim]) + Linear(offset))
+            if inside:
+                continue
+            span = width if dim == self.dims[-1] else 1
+            most = arith.ConstantOp(index, self.buffer.type.shape[dim] - span).result
+            clamped[dim] = arith.MinUIOp(true[dim], most).result
+            checks.append(arith.CmpIOp(arith.CmpIPredicate.ule, true[dim], most).result)
+        check = checks[0] if checks else None
+        for other in checks[1:]:
+            check = arith.AndIOp(check, other).result
+        return true, clamped, check
+
+
+def read(access: Access) -> None:
+    """Replaces a read by loads."""
+    vector, arith, op = mlir.dialect("vector"), mlir.dialect("arith"), access.op
+    with ir.InsertionPoint(op):
+        padding = op.operands[len(op.operands) - 1]
+        result = mlir.dialect("ub").PoisonOp(access.vector).result
+        for offsets, width in access.pieces():
+            _, indices, check = access.at(offsets, width)
+            kind = ir.VectorType.get([width], access.vector.element_type)
+            value = vector.LoadOp(kind, access.buffer, indices).result
+            if check is not None:
+                value = arith.SelectOp(check, value, vector.BroadcastOp(kind, padding).result).result
+            if kind == access.vector:
+                result = value
+            elif width == access.vector.shape[-1]:
+                result = vector.InsertOp(value, result, [], list(offsets[:-1])).result
+            else:
+                result = vector.InsertStridedSliceOp(value, result, list(offsets), [1]).result
+        op.results[0].replace_all_uses_with(result)
+
+
+def write(access: Access) -> None:
+    """Replaces a write by stores."""
+    vector, scf, op = mlir.dialect("vector"), mlir.dialect("scf"), access.op
+    with ir.InsertionPoint(op):
+        for offsets, width in access.pieces():
+            indices, _, check = access.at(offsets, width)
+            row = op.operands[0]
+            if len(offsets) > 1:
+                row = vector.ExtractOp(row, [], list(offsets[:-1])).result
+            if width != access.vector.shape[-1]:
+                kind = ir.VectorType.get([width], access.vector.element_type)
+                row = vector.ExtractStridedSliceOp(kind, row, [offsets[-1]], [width], [1]).result
+            if check is None:
+                vector.StoreOp(row, access.buffer, indices)
+                continue
+            branch = scf.IfOp(check)
+            with ir.InsertionPoint(branch.then_block):
+                vector.StoreOp(row, access.buffer, indices)
+                scf.YieldOp([])

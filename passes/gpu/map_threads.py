@@ -1,0 +1,65 @@
+"""Maps the loops over threads to the threads of the launch around them.
+
+before:  gpu.launch ... threads(%t, ..) in (1, 1, 1) {
+           scf.forall (%i, %j) in (8, 32) { BODY(%i, %j) }
+             {mapping = [#gpu.thread<linear_dim_1>, #gpu.thread<linear_dim_0>]}
+         }
+after:   gpu.launch ... threads(%t, ..) in (256, 1, 1) {
+           %i, %j = affine.delinearize_index %t into (8, 32)
+           BODY(%i, %j)
+         }
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError
+from lowering.mlir import ir
+from lowering.passes.gpu.map_blocks import inline, is_forall, trip_counts
+
+
+@dataclass(frozen=True)
+class MapThreads(Pass):
+    """All foralls of a launch must need the same number of threads, so that no thread is left out of a barrier."""
+
+    name: ClassVar[str] = "map-threads"
+
+    def apply(self, module: Any) -> None:
+        launches = mlir.walk(module, lambda op: op.operation.name == "gpu.launch")
+        if not launches:
+            raise PassError("looked for a gpu.launch and found none; map-blocks makes one")
+        with mlir.scope():
+            for launch in launches:
+                distribute(launch)
+        mlir.run(module, "canonicalize,cse")
+
+
+def distribute(launch: Any) -> None:
+    """Gives a launch as many threads as its foralls have trips, and each thread one trip."""
+    foralls = mlir.walk(launch, is_forall)
+    if not foralls:
+        raise PassError(
+            "the gpu.launch holds no scf.forall for its threads; tile{mapping=thread ...} makes one",
+            str(launch.location),
+        )
+    counts = [trip_counts(forall, "thread") for forall in foralls]
+    totals = sorted({prod(each) for each in counts})
+    if len(totals) != 1:
+        raise PassError(
+            f"the loops over threads have different sizes: {', '.join(map(str, totals))}", str(launch.location)
+        )
+    if totals[0] > 1024:
+        raise PassError(
+            f"{totals[0]} threads in a workgroup are more than 1024: take larger thread tiles", str(launch.location)
+        )
+    with ir.InsertionPoint(launch):
+        launch.operands[3] = mlir.dialect("arith").ConstantOp(ir.IndexType.get(), totals[0]).result
+    thread = launch.regions[0].blocks[0].arguments[3]
+    for forall, trips in zip(foralls, counts, strict=True):
+        if any(map(is_forall, find.parents(forall))):
+            raise PassError("a loop over threads inside another one", str(forall.location))
+        inline(forall, thread, trips, forall)

@@ -1,0 +1,235 @@
+"""Brings the block's tiles of A and B into workgroup memory, once a step of the K loop, by all threads together.
+
+before:  gpu.launch ... threads(%t ..) in (256, 1, 1) {
+           scf.for %k = 0 to 512 step 16 iter_args(..) {
+             %a = vector.transfer_read %A[128 * %block + 16 * %y, %k] : vector<16x16xf32>      // thread row %y of 8
+             vector.contract %a, ..
+after:   gpu.launch ... workgroup(%w : memref<16x128xf32, #gpu.address_space<workgroup>>) {
+           scf.for %k = 0 to 512 step 16 iter_args(..) {
+             %g = vector.transfer_read %A[128 * %block + ROW(%t), %k + COLUMN(%t)] : vector<1x4xf32>
+             gpu.barrier
+             store %g to %w[COLUMN(%t) .., ROW(%t)]
+             gpu.barrier
+             %a = vector.transpose (vector.transfer_read %w[0, 16 * %y] : vector<16x16xf32>)
+             vector.contract %a, ..
+
+What the block needs is read off the index: the part that depends on threads or on loops inside the K loop spans the
+tile, the rest is its origin. The buffer has K outermost, so that a thread's row or column of a tile is contiguous, and
+it holds widened elements, so that each is widened once a block. Reads out of bounds stay so. Threads beyond the last
+piece repeat it: no thread leaves the others at a barrier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import Any, ClassVar, Literal
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError
+from lowering.mlir import ir
+from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, linear
+
+VECTOR_BYTES = 16  # the widest load of a thread on both families
+WORKGROUP = "#gpu.address_space<workgroup>"
+
+
+@dataclass(frozen=True)
+class Promote(Pass):
+    """`operands` names the inputs of the contraction; `padding` is how many elements a transposed row is longer by."""
+
+    name: ClassVar[str] = "promote"
+    operands: tuple[Literal["a", "b"], ...] = ("a", "b")
+    padding: int = 0
+
+    def apply(self, module: Any) -> None:
+        contract = find.vector_contract(module)
+        launch = next((op for op in find.parents(contract) if op.name == "gpu.launch"), None)
+        if launch is None:
+            raise PassError("looked for a vector.contract in a gpu.launch; map-blocks and map-threads make the launch")
+        with mlir.scope():
+            before = place(contract, launch)
+            tiles = [tile_of(contract, "ab".index(name), launch, before, self.padding) for name in self.operands]
+            copy(tiles, launch, before)
+            for tile in tiles:
+                redirect(tile, contract)
+        mlir.run(module, "canonicalize,cse")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One operand's tile. Dimensions are those of the source memref, unless `order` says the buffer's."""
+
+    operand: int
+    read: Any
+    casts: tuple[Any, ...]
+    origin: tuple[Linear, ...]
+    local: tuple[Linear, ...]
+    extents: tuple[int, ...]
+    order: tuple[int, ...]  # the source dimension of each buffer dimension, K first
+    buffer: Any
+
+
+def place(contract: Any, launch: Any) -> Any:
+    """The op before which a step's copies go: the first in the loop marked k, or else what holds the contraction."""
+    around = [op for op in find.parents(contract) if launch in find.parents(op)]
+    loop = next((op for op in reversed(around) if find.role_of(op) == "k"), None)
+    if loop is not None:
+        return loop.regions[0].blocks[0].operations[0].operation
+    return around[-1] if around else contract
+
+
+def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int) -> Tile:
+    """What the block reads of one operand, and a new workgroup buffer for it."""
+    value, casts = contract.operands[operand], list[Any]()
+    while (op := find.defining(value)) is not None and op.name in find.WIDENING:
+        casts.insert(0, op)
+        value = op.operands[0]
+    if op is None or op.name != "vector.transfer_read" or not isinstance(op.operands[0].type, ir.MemRefType):
+        found = "a block argument" if op is None else op.name
+        raise PassError(f"looked for a vector.transfer_read of a buffer behind input {'ab'[operand]} and found {found}")
+    rank = len(find.shape(op.operands[0]))
+    forms = [linear(index) for index in list(op.operands)[1 : 1 + rank]]
+    local = tuple(Linear(0, {v: f for v, f in form.terms.items() if is_local(v, launch, before)}) for form in forms)
+    origin = tuple(form + part.scaled(-1) for form, part in zip(forms, local, strict=True))
+    extents = spans(op, local, launch)
+    order = buffer_order(op, contract, operand, extents)
+    shape = [extents[dim] for dim in order]
+    shape[-1] += padding if order[-1] != rank - 1 else 0
+    element = (casts[-1] if casts else op).results[0].type.element_type
+    buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
+    return Tile(operand, op, tuple(casts), origin, local, extents, order, buffer)
+
+
+def is_local(value: Any, launch: Any, before: Any) -> bool:
+    """Whether an index term differs between the threads of a block, or changes within one step of the K loop."""
+    if from_threads(value, launch):
+        return True
+    if not isinstance(value, ir.BlockArgument):
+        return False
+    loop = ir.BlockArgument(value).owner.owner.operation
+    return any(op.block == before.block for op in (loop, *find.parents(loop)) if op.name != "builtin.module")
+
+
+def spans(read: Any, local: tuple[Linear, ...], launch: Any) -> tuple[int, ...]:
+    """How far the block's reads reach in each dimension of the source."""
+    positions = find.positions(read.attributes["permutation_map"].value)
+    vector = find.shape(read.results[0])
+    found: list[int] = []
+    for dim, form in enumerate(local):
+        reach = vector[positions.index(dim)] if dim in positions else 1
+        for value, factor in form.terms.items():
+            most = largest(value, launch)
+            if most is None or factor < 0:
+                raise PassError(f"cannot bound the index of dimension {dim} that the block reads", str(read.location))
+            reach += most * factor
+        found.append(reach)
+    return tuple(found)
+
+
+def buffer_order(read: Any, contract: Any, operand: int, extents: tuple[int, ...]) -> tuple[int, ...]:
+    """The source dimensions that the buffer keeps: those of K first, the others after them."""
+    positions = find.positions(read.attributes["permutation_map"].value)
+    if None in positions:
+        raise PassError("cannot promote a read that broadcasts", str(read.location))
+    loops = find.positions(find.maps(contract)[operand])
+    k = [dim for dim, loop in zip(positions, loops, strict=True) if loop in find.contraction_dims(contract).k]
+    rest = [dim for dim in range(len(extents)) if dim not in k and (dim in positions or extents[dim] > 1)]
+    return tuple(dim for dim in (*k, *rest) if dim is not None)
+
+
+def attribution(launch: Any, kind: Any) -> Any:
+    """A new workgroup buffer of a launch."""
+    count = launch.attributes["workgroup_attributions"].value if "workgroup_attributions" in launch.attributes else 0
+    body = launch.regions[0].blocks[0]
+    if len(body.arguments) != 12 + count:
+        raise PassError("the launch has private buffers already", str(launch.location))
+    launch.attributes["workgroup_attributions"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), count + 1)
+    return body.add_argument(kind, ir.Location.unknown())
+
+
+def copy(tiles: list[Tile], launch: Any, before: Any) -> None:
+    """Emits the loads of all tiles, and the stores between two barriers."""
+    threads = prod(linear(size).constant for size in list(launch.operands)[3:6])
+    thread = launch.regions[0].blocks[0].arguments[3]
+    gpu = mlir.dialect("gpu")
+    with ir.InsertionPoint(before):
+        pieces = [(tile, ids, load(tile, ids, width)) for tile in tiles for ids, width in split(tile, thread, threads)]
+        gpu.BarrierOp()
+        for tile, ids, piece in pieces:
+            store(tile, ids, piece)
+        gpu.BarrierOp()
+
+
+def piece_width(tile: Tile) -> int:
+    """How many contiguous elements a thread loads at once; no piece crosses a row's end, so it is in bounds or not."""
+    source = tile.read.operands[0].type
+    common = gcd(tile.extents[-1], source.shape[-1], divisor(tile.origin[-1]))
+    return gcd(VECTOR_BYTES * 8 // source.element_type.width, common)
+
+
+def split(tile: Tile, thread: Any, threads: int) -> list[tuple[list[Any], int]]:
+    """The pieces of a thread: the index in the tile of each, and its width."""
+    affine, arith = mlir.dialect("affine"), mlir.dialect("arith")
+    index, width = ir.IndexType.get(), piece_width(tile)
+    basis = [*tile.extents[:-1], tile.extents[-1] // width]
+    total, d0 = prod(basis), ir.AffineExpr.get_dim(0)
+    pieces: list[tuple[list[Any], int]] = []
+    for first in range(0, total, threads):
+        piece = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [d0 + first]), [thread]).result
+        if first + threads > total:
+            piece = arith.MinUIOp(piece, arith.ConstantOp(index, total - 1).result).result
+        ids = list(affine.AffineDelinearizeIndexOp([index] * len(basis), piece, [], basis).results)
+        ids[-1] = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [d0 * width]), [ids[-1]]).result
+        pieces.append((ids, width))
+    return pieces
+
+
+def load(tile: Tile, ids: list[Any], width: int) -> Any:
+    """One piece from the source, widened."""
+    vector, rank = mlir.dialect("vector"), len(tile.extents)
+    source, element = tile.read.operands[0], tile.read.operands[0].type.element_type
+    positions = find.positions(tile.read.attributes["permutation_map"].value)
+    inside = [each.value for each in tile.read.attributes["in_bounds"]]
+    bounds = [inside[positions.index(dim)] if dim in positions else True for dim in range(rank)]
+    indices = [emit(origin + Linear(0, {i: 1})) for origin, i in zip(tile.origin, ids, strict=True)]
+    kind = ir.VectorType.get([1] * (rank - 1) + [width], element)
+    padding = tile.read.operands[1 + rank]
+    identity = ir.AffineMap.get_identity(rank)
+    value = vector.TransferReadOp(kind, source, indices, identity, padding, bounds).result
+    if rank > 1:
+        value = vector.ShapeCastOp(ir.VectorType.get([width], element), value).result
+    for cast in tile.casts:
+        kind = ir.VectorType.get([width], cast.results[0].type.element_type)
+        value = ir.Operation.create(cast.name, results=[kind], operands=[value]).results[0]
+    return value
+
+
+def store(tile: Tile, ids: list[Any], piece: Any) -> None:
+    """One piece into the buffer: as a vector where its dimension is the buffer's last, else element by element."""
+    vector, memref, last = mlir.dialect("vector"), mlir.dialect("memref"), len(tile.extents) - 1
+    if tile.order[-1] == last:
+        vector.StoreOp(piece, tile.buffer, [ids[dim] for dim in tile.order])
+        return
+    for i in range(piece.type.shape[0]):
+        element = vector.ExtractOp(piece, [], [i]).result
+        at = emit(Linear(i, {ids[last]: 1}))
+        memref.StoreOp(element, tile.buffer, [at if dim == last else ids[dim] for dim in tile.order])
+
+
+def redirect(tile: Tile, contract: Any) -> None:
+    """Lets the contraction read its operand from the buffer."""
+    vector = mlir.dialect("vector")
+    positions = find.positions(tile.read.attributes["permutation_map"].value)
+    shape, element = find.shape(tile.read.results[0]), tile.buffer.type.element_type
+    kept = [dim for dim in tile.order if dim in positions]
+    permutation = [kept.index(dim) for dim in positions if dim is not None]
+    with ir.InsertionPoint(contract):
+        indices = [emit(tile.local[dim]) for dim in tile.order]
+        padding = mlir.dialect("ub").PoisonOp(element).result
+        kind = ir.VectorType.get([shape[positions.index(dim)] for dim in kept], element)
+        to = ir.AffineMap.get(len(indices), 0, [ir.AffineExpr.get_dim(tile.order.index(dim)) for dim in kept])
+        value = vector.TransferReadOp(kind, tile.buffer, indices, to, padding, [True] * len(kept)).result
+        if kept != positions:
+            value = vector.TransposeOp(ir.VectorType.get(shape, element), value, permutation).result
+    contract.operands[tile.operand] = value

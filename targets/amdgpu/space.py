@@ -1,0 +1,25 @@
+"""The amdgpu space: the schedule that GPUs share, and how it ends in ROCDL."""
+
+from __future__ import annotations
+
+from lowering.core import Problem, Schedule, Target
+from lowering.targets import simt
+
+KNOBS, illegal, default = simt.KNOBS, simt.illegal, simt.default
+
+
+def schedule(knobs: simt.Knobs, problem: Problem, target: Target) -> Schedule:
+    """The passes of these knobs; knobs that are not given are the default's."""
+    bits = simt.index_bits(problem)
+    convert = f"convert-gpu-to-rocdl{{chipset={target.cpu} index-bitwidth={bits} use-bare-ptr-memref-call-conv=true}}"
+    tail = (
+        f"gpu.module({convert})",
+        "gpu.module(convert-vector-to-llvm)",
+        "gpu.module(convert-ub-to-llvm)",
+        "canonicalize",
+        "cse",
+        "reconcile-unrealized-casts",
+        "kernel-arguments",
+        "llvm{unroll=false}",
+    )
+    return simt.schedule(knobs, problem, target, tail)

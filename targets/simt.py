@@ -1,0 +1,177 @@
+"""The schedule that GPUs share: blocks through workgroup memory, thread tiles in registers, multiply-add instructions.
+
+    C is cut into block-m x block-n tiles, one a workgroup; a step of the K loop brings block-k columns of A and rows
+    of B into workgroup memory; every thread keeps thread-m x thread-n elements of C in registers and updates them with
+    unroll-k rank-1 products at a time.
+
+A family's space adds how its LLVM dialect is reached. Threads run along N, thread-n is one 16-byte load of B, so that
+neighbouring threads read neighbouring words of workgroup memory, and A's elements are the same for many threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from lowering import dtypes
+from lowering.core import Contraction, Problem, Schedule, Target
+from lowering.passes import pipeline
+from lowering.targets.space import Knob
+
+Knobs = Mapping[str, int]
+
+KNOBS: tuple[Knob, ...] = (
+    Knob("block_m", (128, 64, 32, 16, 8, 4, 256), "rows of C a workgroup makes"),
+    Knob("block_n", (128, 64, 32, 16, 8, 4, 256), "columns of C a workgroup makes"),
+    Knob("block_k", (16, 8, 4, 32, 64), "depth of a step of the K loop, and of the tiles in workgroup memory"),
+    Knob("thread_m", (16, 8, 4), "rows of C a thread keeps in registers"),
+    Knob("thread_n", (4, 8, 16), "columns of C a thread keeps in registers"),
+    Knob("unroll_k", (4, 2, 1, 8), "rank-1 products between two jumps of the loop inside a step"),
+)
+
+TILES = (
+    {"block_m": 128, "block_n": 128, "thread_m": 16, "thread_n": 4},
+    {"block_m": 128, "block_n": 64, "thread_m": 16, "thread_n": 4},
+    {"block_m": 64, "block_n": 128, "thread_m": 16, "thread_n": 4},
+    {"block_m": 64, "block_n": 64, "thread_m": 8, "thread_n": 4},
+    {"block_m": 32, "block_n": 64, "thread_m": 8, "thread_n": 4},
+    {"block_m": 64, "block_n": 32, "thread_m": 8, "thread_n": 4},
+    {"block_m": 32, "block_n": 32, "thread_m": 4, "thread_n": 4},
+    {"block_m": 4, "block_n": 256, "thread_m": 4, "thread_n": 4},
+    {"block_m": 256, "block_n": 4, "thread_m": 4, "thread_n": 4},
+    {"block_m": 16, "block_n": 16, "thread_m": 4, "thread_n": 4},
+)  # largest first
+TRANSPOSE_PADDING = 4  # elements: keeps rows on 16 bytes, and puts the rows of a transposed store into different banks
+BUFFERIZE = (
+    "eliminate-empty-tensors",
+    "empty-tensor-to-alloc-tensor",
+    "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map}",
+)
+MOST_BLOCKS = 2**31 - 1  # a one-dimensional grid: CUDA C++ Programming Guide; HIP's grid in threads is below 2^32
+MOST_ELEMENTS = 2**31 - 1  # an element's index in 32 bits
+FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
+
+
+def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
+    """Why these knobs cannot work for this problem on this target, from the chip's numbers; None where they can."""
+    unknown = sorted(set(knobs) - {knob.name for knob in KNOBS})
+    if unknown:
+        return f"there is no knob '{unknown[0]}'{pipeline.nearest(unknown[0], [knob.name for knob in KNOBS])}"
+    full = {**default(problem, target), **knobs}
+    for block, thread in (("block_m", "thread_m"), ("block_n", "thread_n"), ("block_k", "unroll_k")):
+        if full[block] % full[thread]:
+            return f"{block}={full[block]} is no multiple of {thread}={full[thread]}"
+    return too_many_threads(full, target) or too_many_bytes(full, problem, target) or too_many_blocks(full, problem)
+
+
+def threads(knobs: Knobs) -> int:
+    """Threads of a workgroup."""
+    return knobs["block_m"] // knobs["thread_m"] * (knobs["block_n"] // knobs["thread_n"])
+
+
+def too_many_threads(knobs: Knobs, target: Target) -> str | None:
+    """Why a workgroup or its registers do not fit."""
+    count, most = threads(knobs), int(target.facts["threads_per_group_max"])
+    if count > most:
+        return f"{count} threads a workgroup, of {most}"
+    if count == 1:
+        return "one thread a workgroup: a thread tile as large as the block's"
+    m, n = knobs["thread_m"], knobs["thread_n"]
+    needed, there = m * n + m + n + FIXED_REGISTERS, int(target.facts["registers_per_lane"])
+    if needed > there:
+        return f"a thread tile of {m}x{n} takes {needed} registers, of {there}"
+    file = int(target.facts.get("registers_per_group_max", 0))
+    if file and needed * count > file:
+        return f"{count} threads of {needed} registers take {needed * count}, of {file} a workgroup"
+    return None
+
+
+def too_many_bytes(knobs: Knobs, problem: Problem, target: Target) -> str | None:
+    """Why the tiles do not fit into workgroup memory."""
+    wide = dtypes.lookup(problem.contraction.accumulator).bytes
+    needed = knobs["block_k"] * (knobs["block_m"] + knobs["block_n"] + 2 * TRANSPOSE_PADDING) * wide
+    there = int(target.facts["shared_static_max"])
+    if needed > there:
+        return f"the tiles of A and B take {needed} bytes of workgroup memory, of {there}"
+    return None
+
+
+def too_many_blocks(knobs: Knobs, problem: Problem) -> str | None:
+    """Why the grid does not fit."""
+    count = blocks(knobs, problem.contraction)
+    if count * max(threads(knobs), 2) > 2 * MOST_BLOCKS:
+        return f"{count} workgroups of {threads(knobs)} threads are more than a grid holds"
+    return None
+
+
+def blocks(knobs: Knobs, c: Contraction) -> int:
+    """Workgroups of a launch."""
+    return -(-c.m // knobs["block_m"]) * -(-c.n // knobs["block_n"]) * max(c.batch, 1)
+
+
+def default(problem: Problem, target: Target) -> dict[str, int]:
+    """The written rule.
+
+    The largest tile that still gives every compute unit a workgroup; where none does, the one with the most workgroups.
+    Tiles that are more than twice what the problem has in a dimension are left out. K steps by 16, or less where K is.
+    """
+    c = problem.contraction
+    fitting = [tile for tile in TILES if tile["block_m"] < 2 * max(c.m, 16) and tile["block_n"] < 2 * max(c.n, 16)]
+    units = int(target.facts["compute_units"])
+    enough = [tile for tile in fitting if blocks(tile, c) >= units]
+    tile = enough[0] if enough else max(fitting, key=lambda each: blocks(each, c))
+    depth = min(16, max(4, 1 << (c.k - 1).bit_length()))
+    return {**tile, "block_k": depth, "unroll_k": 4}
+
+
+def schedule(knobs: Knobs, problem: Problem, target: Target, tail: tuple[str, ...]) -> Schedule:
+    """The passes of these knobs; knobs that are not given are the default's. `tail` ends in the LLVM dialect."""
+    full = {**default(problem, target), **knobs}
+    return pipeline.parse(",".join((*tensor_steps(full, problem), *BUFFERIZE, *device_steps(), *tail)))
+
+
+def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
+    """On tensors: tiles of blocks and of threads, the K loops, vectors."""
+    m, n, k = knobs["block_m"], knobs["block_n"], knobs["block_k"]
+    flat = problem.contraction.batch == 0 and problem.contraction.layout != "other"
+    drop = (
+        () if flat else ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
+    )
+    return (
+        "linalg-fuse-elementwise-ops",
+        f"pad{{tile-sizes={m},{n},{k}}}",
+        f"tile{{mapping=block tile-sizes={m},{n}}}",
+        f"tile{{mapping=thread tile-sizes={knobs['thread_m']},{knobs['thread_n']}}}",
+        *drop,
+        f"tile-reduction{{tile-sizes={k}}}",
+        f"tile-reduction{{role=unroll tile-sizes={knobs['unroll_k']}}}",
+        "vectorize",
+        "fold-padding-reads",
+    )
+
+
+def device_steps() -> tuple[str, ...]:
+    """On buffers: the launch, workgroup memory, scalar and vector code, and the kernel as a function of its own."""
+    return (
+        "fold-padding-writes",
+        "map-blocks",
+        "map-threads",
+        f"promote{{padding={TRANSPOSE_PADDING}}}",
+        "lower-contraction",
+        "lower-transfers",
+        "gpu-launch-sink-index-computations",
+        "gpu-kernel-outlining",
+        "gpu.module(expand-strided-metadata)",
+        "affine-expand-index-ops",
+        "lower-affine",
+        "canonicalize",
+        "cse",
+        "loop-invariant-code-motion",
+        "gpu.module(convert-scf-to-cf)",
+    )
+
+
+def index_bits(problem: Problem) -> int:
+    """How wide indices are in a kernel: 32 bits where every buffer's elements can be counted with them, else 64."""
+    largest = max(prod(argument.shape) for argument in problem.arguments)
+    return 32 if largest <= MOST_ELEMENTS // 2 else 64
