@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -29,6 +31,8 @@ class Commands(TyperGroup):
         first = args[0] if args else ""
         if first in self.commands or first in ("--help", "-h", "--version"):
             return super().parse_args(ctx, args)
+        if not first.startswith("-"):
+            check_source(first, [name for name in self.commands if name != MAIN])
         return super().parse_args(ctx, [MAIN, *args])
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -38,6 +42,17 @@ class Commands(TyperGroup):
         """The main command's arguments and options, then the commands."""
         self.params = [*self.commands[MAIN].params, *self.params]
         super().format_help(ctx, formatter)
+
+
+def check_source(word: str, commands: list[str]) -> None:
+    """Raises UserError for a word that is neither a command, a file, '-' nor x.py:f; with the nearest command."""
+    if word in ("", "-") or Path(word).is_file() or re.fullmatch(r".+\.py:\w+", word):
+        return
+    if "/" in word or Path(word).suffix:
+        raise UserError(f"there is no file '{word}'")
+    close = difflib.get_close_matches(word, commands, n=1, cutoff=0.5)
+    hint = f"did you mean `lower {close[0]}`?" if close else f"the commands are {', '.join(commands)}"
+    raise UserError(f"'{word}' is neither a command, a file, '-' nor x.py:f; {hint}")
 
 
 app = typer.Typer(
@@ -110,6 +125,7 @@ def main_job(
 ) -> int:
     """Lowers one problem: build, verify, time, report."""
     words = locals()
+    check_source(source, [command.name or "" for command in app.registered_commands if not command.hidden])
     from lowering import frontend
 
     return frontend.main(frontend.Request(**words))
@@ -182,7 +198,8 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         return complain(str(error), 2)
     except typer.TyperException as error:
-        return complain(error.format_message(), 2)
+        message = error.format_message()
+        return complain(message[:1].lower() + message[1:], 2)
 
 
 def complain(message: str, code: int) -> int:

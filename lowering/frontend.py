@@ -24,7 +24,6 @@ from lowering.passes import pipeline
 from lowering.store import Record
 from lowering.worker import Limits
 
-COMMANDS = ("opt", "targets", "passes", "doctor", "report")
 KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
 EMITS = ("mlir", "llvm", "asm", "obj", "hsaco", "ptx", "cubin")
 CHECKS = ("full", "witness", "none")
@@ -144,19 +143,8 @@ def problems(request: Request) -> tuple[Problem, ...]:
     torch_program = TORCH.fullmatch(source)
     if torch_program:
         raise UserError(f"'{source}': torch programs are not supported yet; export it to MLIR and give that file")
-    if source != "-" and not Path(source).is_file():
-        raise UserError(unknown_word(source))
     text = read_source(source)
     return (payload.from_text(text.text, text.name, request.strict_semantics),)
-
-
-def unknown_word(word: str) -> str:
-    """What to say of a first word that is no command and no file."""
-    if "/" in word or Path(word).suffix:
-        return f"there is no file '{word}'"
-    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.5)
-    hint = f"did you mean `lower {close[0]}`?" if close else f"the commands are {', '.join(COMMANDS)}"
-    return f"'{word}' is neither a command, a file, '-' nor x.py:f; {hint}"
 
 
 def one(problem: Problem, work: Work, request: Request) -> int:
