@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import llvmlite.binding as llvm
 
 from lowering import mlir
 from lowering.core import Argument, Binary, Kernel, Launch, Pass, Target
+from lowering.kernel_names import flat_names
 from lowering.launch_plan import read as read_plan
 from lowering.passes.common.backend import Codegen, Llvm, pick
 from lowering.targets.families import FAMILIES, Family
@@ -54,30 +56,53 @@ def build(
     image: 'llvm' (optimised IR), 'asm', 'ptx'. Raises BuildError with the stage codegen or link, and PassError for a
     host function that is no launch plan.
     """
+    return finish(generate(module, len(arguments), target, steps, texts), arguments, target, steps)
+
+
+@dataclass(frozen=True)
+class Code:
+    """What LLVM emitted (object or assembly), the launch plan, and the texts that were asked for."""
+
+    emitted: bytes
+    launches: tuple[Launch, ...]
+    texts: Mapping[str, str]
+
+
+def generate(module: Any, count: int, target: Target, steps: Sequence[Pass] = (), texts: Sequence[str] = ()) -> Code:
+    """The first half of `build`, up to LLVM's emission; `count` is the number of @main's buffers."""
     family = FAMILIES[target.family]
     code = device_module(module, target) if family.device else module
     check_lowered(code, family)
-    launches = read_plan(module, len(arguments)) if family.device else ()
+    launches = read_plan(module, count) if family.device else ()
     optimised = optimise(translate(code), target, pick(steps, Llvm))
     level = pick(steps, Codegen).opt
     check_module(optimised, target, launches)
     text = str(optimised) if "llvm" in texts or (family.emit == "object" and "asm" in texts) else ""
-    code = emit(optimised, target, level, family.emit)
-    kept = {"llvm": text, **assembly(code, text, target, level, family, texts)}
-    linked = family.finish(code, target, steps)
-    check_resources(linked, launches, target)
-    return Binary(
-        linked.format, linked.image, arguments, launches, linked.kernels, {k: v for k, v in kept.items() if k in texts}
-    )
+    emitted = emit(optimised, target, level, family.emit)
+    kept = {"llvm": text, **assembly(emitted, text, target, level, family, texts)}
+    return Code(emitted, launches, {name: kept[name] for name in texts if name in kept})
+
+
+def finish(code: Code, arguments: tuple[Argument, ...], target: Target, steps: Sequence[Pass] = ()) -> Binary:
+    """The second half of `build`: the linker or ptxas, and the check against the chip's limits."""
+    linked = FAMILIES[target.family].finish(code.emitted, target, steps)
+    check_resources(linked, code.launches, target)
+    return Binary(linked.format, linked.image, arguments, code.launches, linked.kernels, code.texts)
 
 
 def device_module(module: Any, target: Target) -> Any:
     """A plain module with the functions of every gpu.module of a state: LLVM translation takes no gpu.module."""
+    names = flat_names(module)
     with mlir.scope():
         plain = mlir.ir.Module.create()
         for kernels in mlir.walk(module, lambda op: op.name == "gpu.module"):
-            for op in kernels.regions[0].blocks[0].operations:
-                plain.body.append(op.operation.clone())
+            copy, prefix = kernels.clone(), f"@{kernels.attributes['sym_name'].value}::@"
+            for op in [op.operation for op in copy.regions[0].blocks[0].operations]:
+                if "sym_name" in op.attributes and (old := op.attributes["sym_name"].value) != names[prefix + old]:
+                    mlir.ir.SymbolTable.replace_all_symbol_uses(old, names[prefix + old], copy)
+                    op.attributes["sym_name"] = mlir.ir.StringAttr.get(names[prefix + old])
+                plain.body.append(op.clone())
+            copy.erase()
         external_shared(plain, target.facts.get("shared_dynamic_alignment", 16))
     if not list(plain.body.operations):
         raise BuildError("the state has no gpu.module: run gpu-kernel-outlining")
@@ -204,7 +229,9 @@ def check_module(module: Any, target: Target, launches: Sequence[Launch]) -> Non
         return
     layout = llvm.create_target_data(module.data_layout)
     shared = [g for g in module.global_variables if "addrspace(3)" in str(g.type)]
-    total = sum(layout.get_abi_size(g.global_value_type) for g in shared)
+    arrays = [layout.get_abi_size(g.global_value_type) for g in shared] or [0]
+    several = len({launch.kernel for launch in launches}) > 1  # whose array is whose is not asked for here
+    total = max(arrays) if several else sum(arrays)
     if total > limit:
         raise BuildError(f"the kernel takes {total} bytes of shared memory, of {limit}", kind="resources")
 

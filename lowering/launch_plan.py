@@ -16,6 +16,7 @@ from typing import Any
 
 from lowering import mlir
 from lowering.core import Buffer, Dim3, KernelArgument, Launch, PassError, Scalar, TensorMap, Workspace
+from lowering.kernel_names import flat_names, symbols
 from lowering.launch_tma import tensor_map
 
 VIEWS = frozenset(
@@ -37,6 +38,7 @@ class Plan:
     """What is known of each SSA value of the host function so far, and the launches in order."""
 
     kernels: dict[str, Any]  # symbol of a kernel -> its llvm.func
+    names: dict[str, str]  # symbol of a kernel -> its name in the image
     values: dict[Any, KernelArgument] = field(default_factory=dict)
     zeroed: set[int] = field(default_factory=set)
     workspaces: int = 0
@@ -49,7 +51,7 @@ def read(module: Any, count: int) -> tuple[Launch, ...]:
     block = main.regions[0].blocks[0]
     if len(block.arguments) != count:
         raise PassError(f"@main takes {len(block.arguments)} arguments, the problem has {count}")
-    plan = Plan(kernel_functions(module))
+    plan = Plan(symbols(module), flat_names(module))
     plan.values.update({value: Buffer(index) for index, value in enumerate(block.arguments)})
     for op in block.operations:
         step = READERS.get(op.operation.name)
@@ -76,17 +78,6 @@ def host_function(module: Any) -> Any:
     if len(main.operation.regions[0].blocks) != 1:
         raise PassError("@main branches: a launch plan is one block")
     return main.operation
-
-
-def kernel_functions(module: Any) -> dict[str, Any]:
-    """The kernels of a state by symbol, as in `@module::@kernel`."""
-    found: dict[str, Any] = {}
-    for kernels in mlir.walk(module, lambda op: op.name == "gpu.module"):
-        prefix = kernels.attributes["sym_name"].value
-        for op in kernels.regions[0].blocks[0].operations:
-            if "sym_name" in op.operation.attributes:
-                found[f"@{prefix}::@{op.operation.attributes['sym_name'].value}"] = op.operation
-    return found
 
 
 # --- one reader an op ------------------------------------------------------------------------------------------------
@@ -212,7 +203,7 @@ def read_launch(plan: Plan, op: Any) -> None:
     args = tuple(known(plan, op, operand) for operand in groups["args"])
     plan.launches.append(
         Launch(
-            kernel.attributes["sym_name"].value,
+            plan.names[symbol],
             sizes(plan, op, groups["grid"]),
             sizes(plan, op, groups["block"]),
             matched(kernel, args, op),

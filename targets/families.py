@@ -42,7 +42,7 @@ class Family:
     @property
     def executors(self) -> tuple[Executor, ...]:
         """The ways to run a binary of this family."""
-        return tuple(resolve(path) for path in self.executor_paths)
+        return tuple(resolve(path)() for path in self.executor_paths)
 
 
 def resolve(path: str) -> Any:
@@ -54,8 +54,8 @@ def resolve(path: str) -> Any:
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:HIP",)),
-        Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:CUDA",)),
+        Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:Hip",)),
+        Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:Cuda",)),
         Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",)),
     )
 }

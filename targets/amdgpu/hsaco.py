@@ -86,7 +86,7 @@ def link(code: bytes) -> bytes:
         arguments = [*command, "-shared", "--no-undefined", str(source), "-o", str(result)]
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
-            raise BuildError(complaint(done.stderr), "link", log=done.stderr)
+            raise BuildError(complaint(done.stderr), "link", log=done.stderr, kind="unsupported")
         return result.read_bytes()
 
 

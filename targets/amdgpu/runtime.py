@@ -177,6 +177,3 @@ class Parameters:
         self.held = [ctypes.create_string_buffer(value, len(value)) for value in values]
         self.slots = (ctypes.c_void_p * max(1, len(values)))(*map(ctypes.addressof, self.held))
         self.address = ctypes.addressof(self.slots)
-
-
-HIP = Hip()

@@ -24,13 +24,14 @@ NOTED = ("C7510", "C7511", "C7517")  # wgmma serialised, or a wait injected: cor
 
 def finish(code: bytes, target: Target, steps: Sequence[Pass]) -> Linked:
     """The cubin of a PTX text, or the PTX where there is no ptxas. Raises BuildError with ptxas's first error."""
-    text = code.decode()
+    flags = pick(steps, Ptxas)
+    text = bounded(code.decode(), flags.maxrregcount)
     check(text)
     limits = {name: threads for name, threads in entries(text).items() if threads}
     if (assembler := ptxas()) is None:
         notes = ("no ptxas: registers and spills unknown",)
-        return Linked("ptx", code, tuple(Kernel(name, notes=notes) for name in entries(text)), limits)
-    image, log = assemble(assembler, code, target.cpu, pick(steps, Ptxas))
+        return Linked("ptx", text.encode(), tuple(Kernel(name, notes=notes) for name in entries(text)), limits)
+    image, log = assemble(assembler, text.encode(), target.cpu, flags.opt)
     return Linked("cubin", image, kernels(log), limits)
 
 
@@ -45,6 +46,13 @@ def check(text: str) -> None:
             else "nothing on the device has it"
         )
         raise BuildError(f"the PTX calls '{name}': {why}", "link", kind="unsupported")
+
+
+def bounded(text: str, registers: int) -> str:
+    """The PTX with `.maxnreg` on every kernel: ptxas ignores `--maxrregcount` beside the `.maxntid` MLIR writes."""
+    if not registers:
+        return text
+    return re.sub(r"(\.entry\s+[\w.$]+\s*\([^)]*\)[^{]*)\{", rf"\1.maxnreg {registers}\n{{", text)
 
 
 def entries(text: str) -> dict[str, int]:
@@ -67,11 +75,9 @@ def ptxas() -> str | None:
     return str(first) if first else shutil.which("ptxas")
 
 
-def assemble(assembler: str, code: bytes, chip: str, flags: Ptxas) -> tuple[bytes, str]:
+def assemble(assembler: str, code: bytes, chip: str, opt: int) -> tuple[bytes, str]:
     """The cubin and ptxas's report."""
-    command = [assembler, "-v", "--warn-on-spills", f"-arch={chip}", f"-O{flags.opt}"]
-    if flags.maxrregcount:
-        command.append(f"--maxrregcount={flags.maxrregcount}")
+    command = [assembler, "-v", f"-arch={chip}", f"-O{opt}"]
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_bytes(code)

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, Literal
 
@@ -41,6 +42,14 @@ def ok(result: tuple[Any, ...]) -> Any:
     if int(code) != 0:
         raise DeviceError(code.name, code.name in STICKY)
     return values[0] if len(values) == 1 else values
+
+
+@cache
+def context() -> Any:
+    """The primary context of device 0, kept for the life of the process: making one takes 0.1 s."""
+    cu = bindings()
+    ok(cu.cuInit(0))
+    return ok(cu.cuDevicePrimaryCtxRetain(ok(cu.cuDeviceGet(0))))
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,7 @@ class CudaProgram:
         self.cu, self.binary, self.memory = bindings(), binary, list[int]()
         self.module: Any = None
         cu = self.cu
-        ok(cu.cuInit(0))
-        self.device = ok(cu.cuDeviceGet(0))
-        ok(cu.cuCtxSetCurrent(ok(cu.cuDevicePrimaryCtxRetain(self.device))))
+        ok(cu.cuCtxSetCurrent(context()))
         self.stream = ok(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
         try:
             self.module = load_module(cu, binary)
@@ -167,7 +174,6 @@ class CudaProgram:
         if self.module is not None:
             self.cu.cuModuleUnload(self.module)
         self.cu.cuStreamDestroy(self.stream)
-        self.cu.cuDevicePrimaryCtxRelease(self.device)
         self.memory, self.module, self.stream = [], None, None
 
     def __enter__(self) -> CudaProgram:
@@ -280,6 +286,3 @@ def load_module(cu: Any, binary: Binary) -> Any:
         return module
     words = log.split(b"\0", 1)[0].decode(errors="replace").strip().splitlines()
     raise DeviceError(f"{code.name}{': ' + words[0] if words else ''}", code.name in STICKY)
-
-
-CUDA = Cuda()
