@@ -48,7 +48,7 @@ def small(name: str, numpy_type: Any, mantissa: int, why: str) -> Dtype:
     return Dtype(name, "float", 8, np.dtype(numpy_type), mantissa, "f32", "bf16", why)
 
 
-FP8_LATER = "8-bit floats are not supported yet"
+FP8_LATER = "8-bit floats come in a later version"
 
 DTYPES: dict[str, Dtype] = {
     dtype.name: dtype
@@ -63,9 +63,9 @@ DTYPES: dict[str, Dtype] = {
         small("f8E5M2", ml_dtypes.float8_e5m2, 2, FP8_LATER),
         integer("i1", np.bool_, not_yet="it is a condition, not an element"),
         integer("i8", np.int8, "i32"),
-        integer("i16", np.int16, "i32", "16-bit integers are not supported yet"),
+        integer("i16", np.int16, "i32", "16-bit integers may come in a later version"),
         integer("i32", np.int32),
-        integer("i64", np.int64, not_yet="64-bit integers are not supported yet"),
+        integer("i64", np.int64, not_yet="64-bit integers may come in a later version"),
     )
 }
 

@@ -115,6 +115,8 @@ def contract(op: Any, nodes: list[Node], strict: bool, source: Source, notes: li
     a, b, c = positions(op, source)
     left, a = through_casts(nodes[0], a)
     right, b = through_casts(nodes[1], b)
+    check_operand("A", left, op, source)
+    check_operand("B", right, op, source)
     check_sign(op, source)
     sizes = find.loop_sizes(op)
     first, second = (left, a), (right, b)
@@ -148,6 +150,15 @@ def widens(body: Any) -> bool:
     """Whether a body is a single lossless cast that a contraction does itself."""
     names = [op.operation.name for op in body.operations]
     return names in (["arith.extf", "linalg.yield"], ["arith.extsi", "linalg.yield"])
+
+
+def check_operand(letter: str, node: Node, op: Any, source: Source) -> None:
+    """UserError for an operand that is not an argument, seen through transposes and casts."""
+    if isinstance(node, Fill):
+        raise source.error(f"operand {letter} of the contraction is a constant; make it an argument", op.location)
+    if not isinstance(node, Input):
+        message = f"operand {letter} of the contraction is computed by an elementwise op"
+        raise source.error(f"{message}; only a transpose or a widening cast may come before it", op.location)
 
 
 def check_sign(op: Any, source: Source) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from lowering import find, mlir
 from lowering.dtypes import DTYPES, ELEMENTS, OUTPUTS
 from lowering.fold import contract, elementwise
-from lowering.program import Contract, Fill, Input, Map, Node, Program, sources
+from lowering.program import Contract, Fill, Input, Node, Program
 from lowering.source import Source
 
 MOST_DIMENSIONS = 6
@@ -67,9 +67,8 @@ class Reader:
         """The node of a value that an op reads."""
         node = self.values.get(value)
         if node is None:
-            raise self.source.error(
-                f"{op.operation.name} reads {value.type} before anything is written to it", op.location
-            )
+            message = f"this op reads a {value.type} that nothing was written to: start it with linalg.fill"
+            raise self.source.error(message, op.location)
         return node
 
     def step(self, op: Any) -> None:
@@ -166,7 +165,6 @@ class Reader:
         read = {argument for argument, node in zip(arguments, self.inputs, strict=False) if id(node) in used}
         if not read.union(stored).issuperset(arguments):
             self.notes.append("arguments that nothing reads were dropped")
-        check_uses(program, self.source, main)
         return replace(program, inputs=tuple(node for node in self.inputs if id(node) in used))
 
 
@@ -292,19 +290,3 @@ def check_type(kind: Any, what: str, where: Any, source: Source) -> None:
 def plain(kind: Any) -> bool:
     """Whether a memref is row-major in the default memory space."""
     return kind.memory_space is None and kind.affine_map == mlir.ir.AffineMap.get_identity(kind.rank)
-
-
-def check_uses(program: Program, source: Source, main: Any) -> None:
-    """That only fills, transposes and casts come between the arguments and the contraction, and it is used."""
-    node = program.contract
-    for letter, operand in (("A", node.a), ("B", node.b)):
-        if isinstance(operand, Map):
-            message = (
-                f"operand {letter} of the contraction is computed by an elementwise op; only a transpose or a widening"
-            )
-            raise source.error(f"{message} cast may come before it", main.location)
-        if isinstance(operand, Fill):
-            raise source.error(f"operand {letter} of the contraction is a constant; make it an argument", main.location)
-    for each in program.nodes:
-        if any(isinstance(part, Fill) for part in sources(each)):
-            raise source.error("a constant tensor is used where an argument is expected", main.location)

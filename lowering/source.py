@@ -59,6 +59,8 @@ def line_and_column(place: str) -> tuple[int, int]:
 def known_mistake(message: str) -> str:
     """The parser's message, shortened and with the remedy where the mistake is a common one."""
     message = message.split("Available dialects")[0].strip()
+    if message == "expected non-function type":
+        return "expected a type such as f32, f16, bf16 or i8"
     transposed = re.search(r"'linalg\.((?:batch_)?matmul)_transpose_([ab])' is unknown", message)
     if transposed:
         op, letter = transposed[1], transposed[2]
