@@ -61,6 +61,12 @@ class Outcome:
         """The checks as rows of a record."""
         return [asdict(check) for check in self.checks]
 
+    def timing_row(self) -> dict[str, Any] | None:
+        """The timing as a row of a record; its checks are among the others."""
+        if self.timing is None:
+            return None
+        return {key: value for key, value in asdict(self.timing).items() if key != "checks"}
+
 
 def evaluate(job: Job, at: Callable[[str], None]) -> Outcome:
     """Takes a job as far as it goes. `at` is told every step before it runs."""
@@ -115,10 +121,21 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         with executor.load(built.binary) as program:
             measured = timing.measure(job.problem, program, job.target, job.seed)
         clock.lap("time")
-        return replace(done, timing=measured, seconds={**done.seconds, "time": clock.seconds["time"]})
+        return timed(replace(done, seconds={**done.seconds, "time": clock.seconds["time"]}), measured)
     except DeviceError as error:
         kind = "crash" if error.sticky else "resources"
         return replace(built, words="failed", failure=Failure("load", kind, error.reason))
+
+
+def timed(done: Outcome, measured: timing.Timing) -> Outcome:
+    """A verified outcome with its timing; a time that cannot be believed makes it wrong, and is not shown as one."""
+    done = replace(done, checks=(*done.checks, *measured.checks))
+    if measured.ok:
+        return replace(done, timing=measured)
+    verdict = verify.verdict(done.checks)
+    return replace(
+        done, words=verdict.words, failure=Failure("time", "wrong", verdict.words.removeprefix("WRONG: "))
+    )
 
 
 class Clock:

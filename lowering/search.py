@@ -127,7 +127,7 @@ def to_record(
         outcome=outcome.words,
         word=outcome.word,  # type: ignore[arg-type]
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
-        timing=outcome.timing_record(),
+        timing=store.TimingRecord(**row) if (row := outcome.timing_row()) else None,
         failure=failure_record(outcome.failure, outcome, folder, proposal) if outcome.failure else None,
         toolchain=toolchain.versions(),
         seed=options.seed,

@@ -89,6 +89,7 @@ class TimingRecord(Value):
     hot_samples: list[float] = []
     rotated_samples: list[float] = []
     baseline_samples: list[float] = []
+    stopped: bool = False  # early, since it was far from the best
 
 
 class FailureRecord(Value):

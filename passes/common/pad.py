@@ -41,6 +41,9 @@ class Pad(Pass):
         if len(self.tile_sizes) != 3 or min(self.tile_sizes) < 0:
             raise ValueError("tile-sizes takes three sizes >= 0: m,n,k")
 
+    def tile(self) -> tuple[int, int, int]:
+        return (self.tile_sizes[0], self.tile_sizes[1], self.tile_sizes[2])
+
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)
         extents, padded = find.loop_sizes(contraction), padded_sizes(contraction, self.tile_sizes)

@@ -42,6 +42,9 @@ class Tile(Pass):
         if len(self.tile_sizes) != 2 or min(self.tile_sizes) < 0:
             raise ValueError("tile-sizes takes two sizes >= 0: m,n")
 
+    def tile(self) -> tuple[int, int, int]:
+        return (self.tile_sizes[0], self.tile_sizes[1], 0)
+
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)
         links = consumers(contraction)

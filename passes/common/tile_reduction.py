@@ -22,7 +22,8 @@ from lowering.passes.common.tile import MARK, clear
 class TileReduction(Pass):
     """The size is that of the innermost reduction loop; other reduction loops step by one.
 
-    The loops are marked with `role`; a second tiling, inside the first, takes another one, so that passes can tell the two apart.
+    The loops are marked with `role`; a second tiling, inside the first, takes another one, so that the two can be told
+    apart.
     """
 
     name: ClassVar[str] = "tile-reduction"
@@ -32,6 +33,9 @@ class TileReduction(Pass):
     def __post_init__(self) -> None:
         if len(self.tile_sizes) != 1 or self.tile_sizes[0] <= 0:
             raise ValueError("tile-sizes takes one size > 0: k")
+
+    def tile(self) -> tuple[int, int, int]:
+        return (0, 0, self.tile_sizes[0])
 
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)

@@ -34,6 +34,9 @@ class TileCache(Pass):
         if min(self.mc, self.nc, self.kc) < 0:
             raise ValueError("a block size is positive, or 0 for none")
 
+    def tile(self) -> tuple[int, int, int]:
+        return (self.mc, self.nc, self.kc)
+
     def apply(self, module: Any) -> None:
         kernel = the_kernel(module)
         outer = [(dim, 1, "batch") for dim in kernel.others]

@@ -29,6 +29,9 @@ class TileK(Pass):
         if self.k < 1:
             raise ValueError("k is at least 1")
 
+    def tile(self) -> tuple[int, int, int]:
+        return (0, 0, self.k)
+
     def apply(self, module: Any) -> None:
         for kernel in two_dimensional(module):
             tile(module, kernel, [(kernel.k, self.k, "k")])

@@ -30,6 +30,9 @@ class TileRegisters(Pass):
         if min(self.mr, self.nr) < 1:
             raise ValueError("mr and nr are at least 1")
 
+    def tile(self) -> tuple[int, int, int]:
+        return (self.mr, self.nr, 0)
+
     def apply(self, module: Any) -> None:
         for kernel in two_dimensional(module):
             tile(module, kernel, [(kernel.n, self.nr, "jr"), (kernel.m, self.mr, "ir")])
