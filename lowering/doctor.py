@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from rich.text import Text
 
 from lowering import mlir, targets
-from lowering.listing import console, plain_table
+from lowering.listing import plain_table, show
 from lowering.targets.amdgpu.hsaco import linker
 from lowering.targets.families import FAMILIES
 from lowering.targets.nvidia.ptx import ptxas
@@ -38,7 +38,7 @@ def main() -> int:
     for finding in findings:
         mark = ("ok", "green") if finding.found else ("missing", "red") if finding.needed else ("-", "yellow")
         table.add_row(Text(*mark), finding.name, finding.found or "no", "" if finding.found else finding.remedy)
-    console().print(table)
+    show(table)
     return 1 if any(finding.needed and not finding.found for finding in findings) else 0
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from typing import Any, get_args, get_type_hints
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +24,7 @@ def targets() -> int:
     for name in chips.names():
         target = chips.load(name)
         table.add_row(name, target.family, chips.description(name)["about"], runs_here(target.family))
-    console().print(table)
+    show(table)
     return 0
 
 
@@ -42,7 +42,7 @@ def runs_here(family: str) -> str:
 def passes(name: str) -> int:
     """Prints all passes, or one with its docstring and options. Raises UserError for an unknown name."""
     if name:
-        console().print(one_pass(name), soft_wrap=True)
+        show(one_pass(name))
         return 0
     ours = plain_table("ours", "what it does")
     for cls in PASSES.values():
@@ -50,7 +50,7 @@ def passes(name: str) -> int:
     theirs = plain_table("upstream", "what it does; [op]: what it must be anchored on")
     for known, summary in pipeline.upstream_names().items():
         theirs.add_row(known, Text(summary))
-    console().print(ours, theirs, sep="\n")
+    show(ours, theirs)
     return 0
 
 
@@ -120,9 +120,11 @@ def plain_table(*columns: str) -> Table:
     return table
 
 
-def console() -> Console:
-    """stdout; as wide as the terminal, or as wide as it takes where it is a pipe."""
-    found = Console(highlight=False, markup=False)
-    if not found.is_terminal:
-        found.width = 200
-    return found
+def show(*parts: RenderableType) -> None:
+    """Prints tables and texts; as wide as the terminal, or as wide as they are where stdout is no terminal."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 400
+    with console.capture() as captured:  # rich would end the process itself on a closed pipe
+        console.print(*parts, sep="\n")
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
