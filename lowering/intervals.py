@@ -93,7 +93,7 @@ def narrow(x: Interval, dtype: str) -> Interval:
 
 
 def rounded(values: Array, dtype: str, outward: float) -> Array:
-    """Values rounded to the type, as float64. Where numpy rounds twice, the first step goes outward: no end moves in."""
+    """Values rounded to the type, as float64. Where numpy rounds twice, the first step goes outward."""
     kind = lookup(dtype).numpy
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if dtype in DIRECT:
@@ -178,7 +178,7 @@ def decreasing(function: Function, least: float = -np.inf, most: float = np.inf)
 
 
 def lipschitz(function: Function) -> Callable[[Interval, str], Interval]:
-    """A function within [-1, 1] of slope at most 1 (sine, cosine): its value in the middle, give or take half the width."""
+    """A function within [-1, 1] of slope at most 1 (sine, cosine): the middle's value, give or take half the width."""
 
     def op(a: Interval, dtype: str) -> Interval:
         middle, half = function((a.low + a.high) / 2), (a.high - a.low) / 2

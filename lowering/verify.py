@@ -85,7 +85,7 @@ def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, parti
     if not made:
         return not_executed("nothing was checked")
     scope = "witness+full" if full is not None else f"witness, {partial}" if partial else "witness only"
-    worst = max(made, key=lambda check: check.figure or 0.0)
+    worst = max((check for check in made if check.figure is not None), key=lambda check: check.figure or 0.0)
     return Verdict(True, f"verified ({scope})", made, worst.figure, worst.bound)
 
 

@@ -1,0 +1,151 @@
+"""What a candidate is timed beside: a vendor's product of the same shape, on the same device and thread count.
+
+A baseline runs interleaved with the candidate, so a clock that ramps or a neighbour who wakes up hits both. It
+computes the contraction alone, without the epilogue.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import re
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from lowering import bounds, inputs
+from lowering import problem as problems
+from lowering.core import Problem, Target
+from lowering.targets.families import FAMILIES
+
+
+class Baseline(Protocol):
+    """Something to be timed beside a candidate."""
+
+    @property
+    def name(self) -> str:
+        """What it is: library, element type, threads."""
+        ...
+
+    def time(self, repeats: int) -> list[float]:
+        """Seconds of each of `repeats` calls on the same buffers."""
+        ...
+
+
+def baseline(problem: Problem, target: Target, seed: int = 0, threads: int = 1) -> Baseline | None:
+    """The baseline of a target: numpy's BLAS on a CPU, torch on a GPU where torch is installed; None otherwise."""
+    if not FAMILIES[target.family].device:
+        return NumpyBaseline(problem, seed, threads)
+    if importlib.util.find_spec("torch") is None:
+        return None
+    torch = importlib.import_module("torch")
+    return TorchBaseline(torch, problem, seed) if torch.cuda.is_available() and torch_can(problem) else None
+
+
+class NumpyBaseline:
+    """`numpy.matmul` through its BLAS, pinned to a number of threads; f32 where BLAS has no such type."""
+
+    def __init__(self, problem: Problem, seed: int = 0, threads: int = 1) -> None:
+        kind = np.float64 if problem.contraction.element == "f64" else np.float32
+        self.a, self.b = operands(problem, seed, kind)
+        self.c = np.empty((self.a.shape[0], self.a.shape[1], self.b.shape[2]), kind)
+        if self.c.shape[0] == 1:
+            self.a, self.b, self.c = self.a[0], self.b[0], self.c[0]
+        self.threads = pin(threads)
+        counted = f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.threads else "threads not pinned"
+        self.name = f"numpy {np.__version__} BLAS, {'f64' if kind is np.float64 else 'f32'}, {counted}"
+
+    def time(self, repeats: int) -> list[float]:
+        """Seconds of each call by the monotonic clock."""
+        samples: list[float] = []
+        pin(self.threads)
+        for _ in range(repeats):
+            began = time.perf_counter_ns()
+            np.matmul(self.a, self.b, out=self.c)
+            samples.append((time.perf_counter_ns() - began) * 1e-9)
+        return samples
+
+
+class TorchBaseline:
+    """`torch.matmul` (`torch._int_mm` for 8-bit integers) on the GPU, timed by its events; f32 without TF32."""
+
+    def __init__(self, torch: Any, problem: Problem, seed: int = 0) -> None:
+        element = problem.contraction.element
+        self.torch, kind = torch, TORCH[element]
+        torch.backends.cuda.matmul.allow_tf32 = False
+        a, b = operands(problem, seed, np.int8 if element == "i8" else np.float32)
+        self.a, self.b = (torch.from_numpy(np.ascontiguousarray(x)).cuda().to(getattr(torch, kind)) for x in (a, b))
+        if self.a.shape[0] == 1:
+            self.a, self.b = self.a[0], self.b[0]
+        self.multiply = torch._int_mm if element == "i8" else torch.matmul
+        self.name = f"torch {torch.__version__} {'_int_mm' if element == 'i8' else 'matmul'}, {element}"
+        self.multiply(self.a, self.b)
+        torch.cuda.synchronize()
+
+    def time(self, repeats: int) -> list[float]:
+        """Seconds between two events around each call."""
+        torch = self.torch
+        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
+        for first, last in events:
+            first.record()
+            self.multiply(self.a, self.b)
+            last.record()
+        torch.cuda.synchronize()
+        return [first.elapsed_time(last) * 1e-3 for first, last in events]
+
+
+TORCH = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "i8": "int8"}
+
+
+def torch_can(problem: Problem) -> bool:
+    """Whether torch has a product of this kind: 8-bit integers want no batch, M above 16, and K and N in eights."""
+    c = problem.contraction
+    if c.element != "i8":
+        return c.element in TORCH
+    return not c.batch and c.m > 16 and c.n % 8 == 0 and c.k % 8 == 0
+
+
+def operands(problem: Problem, seed: int, kind: Any) -> tuple[Any, Any]:
+    """A as (batch, m, k) and B as (batch, k, n), views in the problem's own layout, of a numpy type."""
+    node = problems.program(problem.ir).contract
+    arrays = inputs.normals(problem, seed)
+    pair = inputs.operands(problem) or (inputs.Operand(0, (), ()), inputs.Operand(0, (), ()))
+    a, b = (arrays[each.index].astype(kind) for each in pair)
+    dims = node.dims
+    return (
+        bounds.arranged(a, node.positions[0], (dims.batch, dims.m, dims.k), node.sizes),
+        bounds.arranged(b, node.positions[1], (dims.batch, dims.k, dims.n), node.sizes),
+    )
+
+
+# --- numpy's BLAS and its threads ------------------------------------------------------------------------------------
+
+
+def pin(threads: int) -> int:
+    """Sets the thread count of numpy's OpenBLAS and returns what it then is; 0 where that library is not found."""
+    library = openblas()
+    if library is None:
+        return 0
+    for prefix, suffix in (
+        ("scipy_openblas_", "64_"),
+        ("openblas_", "64_"),
+        ("scipy_openblas_", ""),
+        ("openblas_", ""),
+    ):
+        if hasattr(library, f"{prefix}set_num_threads{suffix}"):
+            getattr(library, f"{prefix}set_num_threads{suffix}")(threads)
+            return int(getattr(library, f"{prefix}get_num_threads{suffix}")())
+    return 0
+
+
+def openblas() -> ctypes.CDLL | None:
+    """The OpenBLAS that this process has loaded."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return None
+    found = re.search(r"(/\S*openblas\S*\.so\S*)", maps)
+    return ctypes.CDLL(found[1]) if found else None
