@@ -223,7 +223,7 @@ def assembly(
 
 
 def check_module(module: Any, target: Target, launches: Sequence[Launch]) -> None:
-    """Raises BuildError for what would abort the code generator: too much static shared memory."""
+    """Raises BuildError for static shared memory past the limit: the code generator would end the process."""
     limit = target.facts.get("shared_static_max")
     if not launches or limit is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 from typing import Any
 
@@ -14,6 +15,7 @@ from lowering.core import Argument, Binary, Pass
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
 from lowering.targets import load
 from lowering.targets.amdgpu import hsaco
+from lowering.targets.amdgpu.runtime import Parameters
 from lowering.targets.linked import BuildError
 from lowering.targets.nvidia import ptx
 
@@ -57,6 +59,16 @@ def test_gfx942_gives_a_code_object_that_describes_its_kernel() -> None:
     assert (described.wave_size, described.threads_max) == (64, 64)
     assert [p.size for p in described.parameters] == [8, 8, 8, 8, 8, 4, 8, 8, 8]
     assert described.parameters[-1].offset == 64, "the f32 is padded to the pointer after it"
+
+
+def test_hip_is_given_each_parameter_in_the_size_the_code_object_says() -> None:
+    binary = built("gfx942")
+    (launch,), (described,) = binary.launches, hsaco.metadata(binary.image)
+    pack = Parameters(launch, [0x1000, 0x2000, 0x3000], {})
+    found = [ctypes.string_at(slot, p.size) for slot, p in zip(pack.slots, described.parameters, strict=True)]
+    assert [len(held) for held in pack.held] == [p.size for p in described.parameters]
+    assert found[0] == (0x3000).to_bytes(8, "little")
+    assert found[-2:] == [(64).to_bytes(8, "little"), (4).to_bytes(8, "little")]
 
 
 @needs_ptxas
@@ -144,7 +156,7 @@ def test_a_call_that_nothing_resolves_is_a_link_error(chip: str, name: str) -> N
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_too_much_static_shared_memory_is_refused_before_llvm_aborts(chip: str) -> None:
+def test_too_much_static_shared_memory_is_refused_before_llvm_ends_the_process(chip: str) -> None:
     text = source("two_kernels").replace("workgroup(%s : memref<128xf32", "workgroup(%s : memref<20000xf32")
     text = text.replace("memref<128xf32, #gpu", "memref<20000xf32, #gpu")
     with pytest.raises(BuildError, match="80000 bytes of shared memory, of") as caught:
