@@ -22,10 +22,12 @@ from lowering.core import Problem, Target, UserError
 from lowering.opt import read_source, write
 from lowering.passes import pipeline
 from lowering.store import Record
+from lowering.targets.families import FAMILIES
 from lowering.worker import Limits
 
 KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
-EMITS = ("mlir", "llvm", "asm", "obj", "hsaco", "ptx", "cubin")
+TEXTS = ("mlir", "llvm", "asm")  # what every target can emit, beside its images
+EMITS = (*TEXTS, "obj", "hsaco", "ptx", "cubin")
 CHECKS = ("full", "witness", "none")
 DEFAULT_SHAPE = "1024x1024x1024"
 TORCH = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
@@ -71,6 +73,7 @@ def main(request: Request) -> int:
     """The exit code of the main command: 1 where one of its problems came to nothing valid."""
     check_words(request)
     work = resumed(request) if request.start else fresh(request)
+    has_form(request.emit, work.target)
     if request.print_schedule:
         for each in work.problems:
             print(work.proposer.propose(each, work.target, (), 1)[0].schedule)
@@ -89,7 +92,7 @@ def check_words(request: Request) -> None:
     shaped = [f"--{n.replace('_', '-')}" for n in ("shape", "dtype", "out_dtype", "layout") if getattr(request, n)]
     given = request.source or request.start
     if given and shaped:
-        raise UserError(f"{', '.join(shaped)} describe the built-in problem, and '{given}' is one of its own")
+        raise UserError(f"{', '.join(shaped)}: only for the built-in problem, and '{given}' is one of its own")
     if request.source and request.start:
         raise UserError(f"--from {request.start} goes on with that run's problem: leave out '{request.source}'")
     if request.source and not TORCH.fullmatch(request.source) and (request.pick or request.example):
@@ -104,6 +107,13 @@ def one_of(option: str, word: str, known: Iterable[str]) -> None:
         close = difflib.get_close_matches(word, list(known), n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}? It takes" if close else "it takes"
         raise UserError(f"{option} has no '{word}'; {hint} {', '.join(known)}")
+
+
+def has_form(form: str, target: Target) -> None:
+    """Raises UserError where the target's binaries have no such form."""
+    forms = (*TEXTS, *FAMILIES[target.family].images)
+    if form and form not in forms:
+        raise UserError(f"--emit {form}: a binary of {target.name} has no such form; it has {', '.join(forms)}")
 
 
 def fresh(request: Request) -> Work:
@@ -156,6 +166,7 @@ def one(problem: Problem, work: Work, request: Request) -> int:
         seed=request.seed,
         limits=Limits(seconds=request.timeout),
         start=work.start,
+        texts=("llvm", "asm", "ptx") if request.emit == "ptx" else ("llvm", "asm"),
         command=shlex.join(["lower", *sys.argv[1:]]),
     )
     with progress() as on_step:
@@ -165,19 +176,16 @@ def one(problem: Problem, work: Work, request: Request) -> int:
     print(report.text(record), file=sys.stderr if quiet else sys.stdout)
     if request.as_json:
         write(f"{report.as_json(record)}\n".encode(), "" if request.emit else request.output)
-    if request.emit and not record.failure:
+    if request.emit and record.image:
         write((Path(record.folder) / emitted(record, request.emit)).read_bytes(), request.output)
     return report.exit_code(record)
 
 
 def emitted(record: Record, form: str) -> str:
-    """The file that holds a form of the binary. Raises UserError with the forms there are."""
-    states = [stage.file for stage in record.stages if stage.file]
-    wanted = states[-1] if form == "mlir" and states else KEPT.get(form, f"kernel.{form}")
-    if wanted in (*record.files, *states):
-        return wanted
-    there = [name for name in EMITS if name == "mlir" or KEPT.get(name, f"kernel.{name}") in record.files]
-    raise UserError(f"a binary of {record.target} has no {form}; it has {', '.join(there)} (all in {record.folder})")
+    """The name of the file that holds a form of the binary; `mlir` is the last state."""
+    if form == "mlir":
+        return next(stage.file for stage in reversed(record.stages) if stage.file)
+    return KEPT.get(form, f"kernel.{form}")
 
 
 @contextmanager

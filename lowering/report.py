@@ -5,6 +5,7 @@ Both come from one list of sections, made from the record alone, so `lower repor
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from lowering.store import KernelRecord, Record, find_run, read_record
 
-SHORT = 76  # characters of a pass that a line of the terminal shows
+LABEL = 10  # columns of the terminal that a section's title takes
+CELL = 36  # and what a stage takes
+SHORT = 76  # characters of a table's cell
 RESOURCES = {
     "vgprs": "VGPR",
     "agprs": "AGPR",
@@ -87,7 +90,7 @@ def schedule(record: Record) -> Iterator[str]:
 
 def stages(record: Record) -> Iterator[Section]:
     """One row a state; the pass that failed, if one did, is the last."""
-    rows = [(f"{s.index:02d}", s.text, duration(s.seconds), size(s.bytes), s.file) for s in record.stages]
+    rows = [(f"{s.index:02d}", s.text, elapsed(s.seconds), size(s.bytes), s.file) for s in record.stages]
     failed = record.failure
     if failed and failed.step is not None:
         rows.append((f"{failed.step:02d}", failed.pass_text, "failed", "", ""))
@@ -102,9 +105,9 @@ def binary(record: Record) -> Iterator[Section]:
     spent = {"build": "build", "link": "link", "ptxas": "ptxas"}
     took = ", ".join(f"{name} {duration(record.seconds[key])}" for key, name in spent.items() if key in record.seconds)
     yield Section("binary", (f"{record.image}, sha256 {record.image_digest[:12]}" + (f"; {took}" if took else ""),))
-    if not record.kernels:
-        return
     known = [name for name in RESOURCES if any(getattr(k, name) is not None for k in record.kernels)]
+    if not known:
+        return
     columns = ("kernel", "grid", "block", *(RESOURCES[name] for name in known))
     yield Section("kernels", (), columns, tuple(kernel_row(k, known) for k in record.kernels))
     notes = tuple(f"{k.name}: {note}" for k in record.kernels for note in k.notes)
@@ -186,16 +189,28 @@ def files(record: Record) -> Iterator[str]:
 # --- how it is written -----------------------------------------------------------------------------------------------
 
 
-def text(record: Record) -> str:
+def text(record: Record, width: int = 0) -> str:
     """The terminal's form: a label in front of each line, tables in aligned columns."""
+    width = width or shutil.get_terminal_size((120, 40)).columns
     lines = [f"run {record.run}"]
     for section in sections(record):
         if section.detail:
             continue
-        body = [*section.lines, *aligned(section)]
+        body = [*section.lines, *(grid(record, width) if section.title == "stages" else aligned(section))]
         labels = [section.title, *[""] * (len(body) - 1)]
-        lines += [f"{label:<10}{line}".rstrip() for label, line in zip(labels, body, strict=True)]
+        lines += [f"{label:<{LABEL}}{line}".rstrip() for label, line in zip(labels, body, strict=True)]
     return "\n".join(lines)
+
+
+def grid(record: Record, width: int) -> Iterator[str]:
+    """The stages in columns, read downwards: the file's name without its suffix, and the time."""
+    cells = [(s.file.removesuffix(".mlir") or f"{s.index:02d}-{s.text}", elapsed(s.seconds)) for s in record.stages]
+    if record.failure and record.failure.step is not None:
+        cells.append((f"{record.failure.step:02d}-{record.failure.pass_text}", "failed"))
+    columns = max(1, (width - LABEL) // CELL)
+    rows = -(-len(cells) // columns)
+    for row in range(rows):
+        yield "".join(f"{cut(name, CELL - 10):<{CELL - 10}} {time:>7}  " for name, time in cells[row::rows])
 
 
 def aligned(section: Section) -> Iterator[str]:
@@ -228,9 +243,14 @@ def escape(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")
 
 
-def cut(cell: str) -> str:
+def cut(cell: str, most: int = SHORT) -> str:
     """A cell of the terminal."""
-    return cell if len(cell) <= SHORT else f"{cell[: SHORT - 1]}…"
+    return cell if len(cell) <= most else f"{cell[: most - 1]}…"
+
+
+def elapsed(seconds: float) -> str:
+    """A stage's time; the input takes none."""
+    return duration(seconds) if seconds else ""
 
 
 def duration(seconds: float) -> str:

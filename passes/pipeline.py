@@ -8,6 +8,7 @@ Names of ours come from the table; every other name must be registered upstream.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
@@ -227,6 +228,9 @@ def explain(message: str, element: Element, anchors: tuple[str, ...]) -> str:
         except ValueError:
             known = {}
         return f"'{element.name}' has no option '{unknown}'{nearest(unknown, known)}"
+    restricted = re.search(r"restricted to '([\w.]+)'", message)
+    if restricted:
+        return f"'{element.name}' works on a {restricted[1]}: write {restricted[1]}({element.name})"
     lines = [line.split("error: ")[-1].strip() for line in message.splitlines() if line.strip()]
     return f"'{element.name}': {lines[0] if lines else 'MLIR does not accept it'}"
 

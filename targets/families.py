@@ -28,6 +28,7 @@ class Family:
     device: bool  # kernels in a gpu.module and a launch plan, not one host function
     finish_path: str
     executor_paths: tuple[str, ...]
+    images: tuple[str, ...]  # what `finish` can make
 
     @property
     def space(self) -> Any:
@@ -54,8 +55,8 @@ def resolve(path: str) -> Any:
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:Hip",)),
-        Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:Cuda",)),
-        Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",)),
+        Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:Hip",), ("hsaco",)),
+        Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:Cuda",), ("ptx", "cubin")),
+        Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",), ("obj",)),
     )
 }
