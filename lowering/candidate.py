@@ -74,7 +74,8 @@ def evaluate(job: Job, at: Callable[[str], None]) -> Outcome:
     schedule = pipeline.parse(job.schedule)
     lowered = lower(job.problem, schedule, job.target, job.folder, job.texts, job.start, at)
     clock.lap("lower")
-    seconds = {"lower": clock.seconds["lower"] - lowered.build_seconds, "build": lowered.build_seconds}
+    built_in = {"codegen": lowered.codegen_seconds, "link": lowered.link_seconds}
+    seconds = {"lower": clock.seconds["lower"] - sum(built_in.values()), **built_in}
     if isinstance(lowered.outcome, Failure):
         return Outcome("failed", lowered.stages, failure=lowered.outcome, seconds=seconds)
     write_files(lowered.outcome, job.folder)

@@ -32,11 +32,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Lowered:
-    """What a schedule came to, with the stages on the way and the seconds of code generation."""
+    """What a schedule came to, with the stages on the way and the seconds of LLVM and of the linker or ptxas."""
 
     outcome: Binary | Failure
     stages: tuple[Stage, ...]
-    build_seconds: float = 0.0
+    codegen_seconds: float = 0.0
+    link_seconds: float = 0.0
 
 
 def slug(step: Pass) -> str:
@@ -80,13 +81,29 @@ def lower(
         except PassError as error:
             return Lowered(failure(error, index, step, folder), tuple(stages))
         stages.append(record(module, index, str(step), time.perf_counter() - began, folder, slug(step)))
+    return build(module, problem, target, steps, texts, folder, tuple(stages), at)
+
+
+def build(
+    module: Any,
+    problem: Problem,
+    target: Target,
+    steps: Sequence[Pass],
+    texts: Sequence[str],
+    folder: Path | None,
+    stages: tuple[Stage, ...],
+    at: Callable[[str], None],
+) -> Lowered:
+    """The last state to a binary, LLVM and the linker (or ptxas) timed apart."""
     at("codegen")
-    began = time.perf_counter()
+    began = halfway = time.perf_counter()
     try:
-        binary = codegen.build(module, problem.arguments, target, steps, texts)
+        code = codegen.generate(module, len(problem.arguments), target, steps, texts)
+        halfway = time.perf_counter()
+        binary = codegen.finish(code, problem.arguments, target, steps)
     except PassError as error:
-        return Lowered(build_failure(error, folder), tuple(stages), time.perf_counter() - began)
-    return Lowered(binary, tuple(stages), time.perf_counter() - began)
+        return Lowered(build_failure(error, folder), stages, time.perf_counter() - began)
+    return Lowered(binary, stages, halfway - began, time.perf_counter() - halfway)
 
 
 def record(module: Any, index: int, text: str, seconds: float, folder: Path | None, name: str) -> Stage:

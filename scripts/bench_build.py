@@ -16,18 +16,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
-from lowering import codegen, problem, targets
+from lowering import problem, targets
 from lowering.agent.default import Default
+from lowering.core import Failure
 from lowering.lower import lower
-from lowering.worker import Worker
 
 SHAPES = ((1024, 1024, 1024, "f16"), (4096, 4096, 4096, "f32"), (1000, 333, 77, "bf16"))
 
 
-def seconds_of_one(case: tuple[str, int, int, int, str]) -> dict[str, float]:
+Case = tuple[str, int, int, int, str]  # target, M, N, K, element type
+SPAWN = get_context("spawn")
+
+
+def seconds_of_one(case: Case) -> dict[str, float]:
     """Seconds by stage of one lowering in this process, no folder: what a search pays."""
     name, m, n, k, dtype = case
     target = targets.load(name)
@@ -36,45 +40,54 @@ def seconds_of_one(case: tuple[str, int, int, int, str]) -> dict[str, float]:
     began = time.perf_counter()
     lowered = lower(payload, schedule, target)
     total = time.perf_counter() - began
-    finish = codegen.last_finish_seconds() if hasattr(codegen, "last_finish_seconds") else 0.0
-    return {"mlir": total - lowered.build_seconds, "codegen": lowered.build_seconds - finish, "finish": finish}
+    if isinstance(lowered.outcome, Failure):
+        raise SystemExit(f"{case}: {lowered.outcome}")
+    built, linked = lowered.codegen_seconds, lowered.link_seconds
+    return {"mlir": total - built - linked, "codegen": built, "finish": linked}
 
 
-def many(argument: tuple[tuple[str, int, int, int, str], int], at: object) -> list[dict[str, float]]:
-    """`repeats` lowerings of one case in a worker, after one to warm up."""
-    case, repeats = argument
+def many(case: Case, repeats: int) -> list[dict[str, float]]:
+    """`repeats` lowerings of one case, after one to warm up."""
     return [seconds_of_one(case) for _ in range(repeats + 1)][1:]
 
 
-def warm(case: tuple[str, int, int, int, str], repeats: int) -> dict[str, float]:
+def warm(case: Case, repeats: int) -> dict[str, float]:
     """Median seconds by stage of a warm candidate."""
-    with Worker() as worker:
-        rows = worker.call(many, (case, repeats))
-    if not isinstance(rows, list):
-        raise SystemExit(f"{case}: {rows}")
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        rows = pool.submit(many, case, repeats).result()
     return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
 
 
-def scaling(case: tuple[str, int, int, int, str], repeats: int) -> float:
+def scaling(case: Case, repeats: int) -> float:
     """Throughput of two worker processes over that of one, in one run."""
+    with ProcessPoolExecutor(1, SPAWN) as one, ProcessPoolExecutor(1, SPAWN) as two:
 
-    def run(worker: Worker) -> object:
-        return worker.call(many, (case, repeats))
+        def run(*pools: ProcessPoolExecutor) -> float:
+            began = time.perf_counter()
+            for job in [pool.submit(many, case, repeats) for pool in pools]:
+                job.result()
+            return time.perf_counter() - began
 
-    with Worker() as one, Worker() as two, ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda w: w.call(many, (case, 1)), (one, two)))
-        began = time.perf_counter()
-        run(one)
-        alone = time.perf_counter() - began
-        began = time.perf_counter()
-        list(pool.map(run, (one, two)))
-        return 2 * alone / (time.perf_counter() - began)
+        run(one, two)  # warm up
+        return 2 * run(one) / run(one, two)
 
 
 def whole_command(name: str) -> tuple[float, float]:
     """Wall seconds and peak MB (of the largest process) of `lower --target NAME`, build only."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-P", "-m", "lowering.cli", "--target", name, "--verify", "none", "--no-time", "--runs", folder]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "lowering.cli",
+            "--target",
+            name,
+            "--verify",
+            "none",
+            "--no-time",
+            "--runs",
+            folder,
+        ]
         began = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         wall = time.perf_counter() - began

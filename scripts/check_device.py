@@ -1,0 +1,131 @@
+"""Lowers, runs and verifies a grid of problems on a device, then times a few of them; prints a table and writes JSON.
+
+usage: python scripts/check_device.py --target sm_90 [--workers 12] [--json scripts/results/sm_90_default.json]
+
+Every row is the target's default schedule, verified on its witness with every check and at full size. The sizes are those
+that divide nothing beside those that divide everything, in all four layouts and each element type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from lowering import problem, search, targets, toolchain
+from lowering.agent.default import Default
+from lowering.core import Problem
+from lowering.store import Record
+
+SHAPES = ("1x1x1", "7x5x3", "128x128x128", "1000x333x77", "4095x4097x31", "3x65x130x70")
+LAYOUTS = ("nn", "nt", "tn", "tt")
+DTYPES = ("f32", "f16", "bf16", "i8")
+TIMED = (("1024x1024x1024", "f32"), ("4096x4096x4096", "f32"), ("4096x4096x4096", "f16"), ("4096x4096x4096", "bf16"), ("4096x4096x4096", "i8"), ("1000x333x77", "bf16"))  # fmt: skip
+
+
+def load(shape: str, dtype: str, layout: str) -> Problem:
+    """The problem of one row."""
+    m, n, k, batch = problem.parse_shape(shape)
+    return problem.from_shape(m, n, k, dtype, layout, batch=batch)
+
+
+def run_one(case: tuple[str, str, str], target: str, options: search.Options) -> Record:
+    """One row through the one loop."""
+    (record,) = search.run(load(*case), targets.load(target), Default(), options)
+    return record
+
+
+def checked(case: tuple[str, str, str], target: str, options: search.Options) -> dict[str, object]:
+    """One row, verified; in a process of its own, since MLIR's context is not for threads."""
+    return row(case, run_one(case, target, options))
+
+
+def row(case: tuple[str, str, str], record: Record) -> dict[str, object]:
+    """What is kept of a record."""
+    shape, dtype, layout = case
+    kernel = record.kernels[0] if record.kernels else None
+    timing = record.timing
+    return {
+        "problem": shape,
+        "dtype": dtype,
+        "layout": layout,
+        "outcome": record.outcome,
+        "reason": record.failure.reason if record.failure else "",
+        "checks": len(record.checks),
+        "witness": record.problem.witness,
+        "knobs": record.knobs,
+        "registers": kernel.registers if kernel else None,
+        "spills": kernel.spills if kernel else None,
+        "shared_bytes": kernel.shared_bytes if kernel else None,
+        "ms": 1e3 * timing.hot if timing else None,
+        "tflops": record.problem.flops / timing.hot / 1e12 if timing else None,
+        "baseline": timing.baseline_name if timing else None,
+        "baseline_ms": 1e3 * timing.baseline_hot if timing and timing.baseline_hot else None,
+    }
+
+
+def show(rows: Iterable[dict[str, object]]) -> None:
+    """The table: a line a problem and type, a column a layout; then the timed rows."""
+    rows = list(rows)
+    print(f"{'problem':16s} {'type':5s} " + " ".join(f"{layout:26s}" for layout in LAYOUTS))
+    for shape in dict.fromkeys(r["problem"] for r in rows if r["ms"] is None):
+        for dtype in DTYPES:
+            found = {r["layout"]: r for r in rows if (r["problem"], r["dtype"]) == (shape, dtype) and r["ms"] is None}
+            cells = [f"{found[x]['outcome']!s:26.26s}" if x in found else " " * 26 for x in LAYOUTS]
+            print(f"{shape!s:16s} {dtype:5s} " + " ".join(cells))
+    for r in rows:
+        if r["ms"] is not None:
+            peer = f"{r['baseline']} {r['baseline_ms']:.4f} ms" if r["baseline_ms"] else ""
+            print(f"measured: {r['problem']} {r['dtype']} {r['layout']}: {r['ms']:.4f} ms, {r['tflops']:.2f} TFLOP/s; {peer}")
+    for r in rows:
+        if r["reason"]:
+            print(f"{r['problem']} {r['dtype']} {r['layout']}: {r['outcome']}: {r['reason']}")
+
+
+def device_name() -> str:
+    """The GPU and its driver, as nvidia-smi says; empty where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def main() -> int:
+    """0 where every row is verified."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--workers", type=int, default=12)
+    parser.add_argument("--shapes", nargs="*", default=SHAPES)
+    parser.add_argument("--layouts", nargs="*", default=LAYOUTS)
+    parser.add_argument("--dtypes", nargs="*", default=DTYPES)
+    parser.add_argument("--no-time", action="store_true")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    cases = [(s, d, x) for s in given.shapes for d in given.dtypes for x in given.layouts]
+    with tempfile.TemporaryDirectory() as folder:
+        options = search.Options(runs=Path(folder), texts=(), timed=False)
+        with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+            rows = list(pool.map(partial(checked, target=given.target, options=options), cases))
+        timed = replace(options, timed=True)
+        for shape, dtype in () if given.no_time else TIMED:
+            rows.append(row((shape, dtype, "nn"), run_one((shape, dtype, "nn"), given.target, timed)))
+    show(rows)
+    good = sum(str(r["outcome"]).startswith("verified") for r in rows)
+    print(f"{good} of {len(rows)} rows verified on {device_name() or 'this machine'}")
+    if given.json:
+        content = {"versions": toolchain.versions(), "device": device_name(), "target": given.target, "rows": rows}
+        given.json.write_text(json.dumps(content, indent=1) + "\n")
+    return 0 if good == len(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
