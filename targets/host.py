@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 from collections.abc import Sequence
@@ -46,7 +47,9 @@ def symbols(code: bytes) -> tuple[set[str], set[str]]:
 
 @cache
 def process() -> ctypes.CDLL:
-    """The symbols of this process: libc and libm."""
+    """The symbols of this process: libc, libm, and the compiler's own library for f16 on a CPU without F16C."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(None)
 
 
