@@ -14,7 +14,7 @@ from pathlib import Path
 from lowering.store import KernelRecord, Record, find_run, read_record
 
 LABEL = 10  # columns of the terminal that a section's title takes
-CELL = 36  # and what a stage takes
+CELL = 35  # and what a stage takes
 SHORT = 76  # characters of a table's cell
 RESOURCES = {
     "vgprs": "VGPR",
@@ -102,7 +102,7 @@ def binary(record: Record) -> Iterator[Section]:
     """The image and each kernel's resources, as the code object or the assembler gives them."""
     if not record.format:
         return
-    spent = {"build": "build", "link": "link", "ptxas": "ptxas"}
+    spent = {"codegen": "LLVM", "link": "link"}
     took = ", ".join(f"{name} {duration(record.seconds[key])}" for key, name in spent.items() if key in record.seconds)
     yield Section("binary", (f"{record.image}, sha256 {record.image_digest[:12]}" + (f"; {took}" if took else ""),))
     known = [name for name in RESOURCES if any(getattr(k, name) is not None for k in record.kernels)]

@@ -1,6 +1,8 @@
 """The command line as a user meets it: words in, exit code, stdout and stderr out."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +16,12 @@ from lowering.core import UserError
 
 LOWER = [sys.executable, "-P", "-m", "lowering.cli"]
 MODULE = "func.func @main(%i: index) {\n  %0 = arith.addi %i, %i : index\n  return\n}\n"
+MATMUL = """
+func.func @main(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) -> tensor<8x6xf32> {
+  %r = linalg.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>) -> tensor<8x6xf32>
+  return %r : tensor<8x6xf32>
+}
+"""
 
 
 def run(*words, cwd=None, stdin=""):
@@ -117,3 +125,92 @@ def test_a_bug_of_ours_is_one_line_and_a_log(tmp_path):
     (log,) = tmp_path.glob("lower-*.log")
     assert str(log) in done.stderr
     assert "ZeroDivisionError" in log.read_text()
+
+
+# --- the main command, end to end on a small problem ------------------------------------------------------------------
+
+SMALL = ("--shape", "20x18x17", "--dtype", "f32", "--no-time")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One run of the main command, and the folder it ran in."""
+    folder = tmp_path_factory.mktemp("main")
+    return run(*SMALL, "--verify", "witness", cwd=folder), folder
+
+
+def test_a_run_says_what_happened(done):
+    finished, folder = done
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    for word in ("run 1", "20x18x17", "01-", "kernel.o", "verified (witness only)", "runs/1"):
+        assert word in finished.stdout
+    assert len(finished.stdout.splitlines()) < 40
+    assert "verified (witness only)" in (folder / "runs" / "1" / "report.md").read_text()
+
+
+def test_a_report_is_made_from_the_record(done):
+    finished, folder = done
+    again = run("report", "last", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, finished.stdout)
+    record = json.loads(run("report", "1", "--json", cwd=folder).stdout)
+    assert record["outcome"] == "verified (witness only)"
+    assert run("report", str(folder / "runs" / "1"), "--markdown", cwd="/").stdout.startswith("# Run 1: ")
+
+
+def test_from_goes_on_from_a_state(done):
+    _, folder = done
+    state = sorted((folder / "runs" / "1").glob("1?-*.mlir"))[0]
+    again = run("--from", str(state), "--no-time", "--runs", "others", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "verified" in again.stdout
+    assert not list((folder / "others" / "1").glob("01-*.mlir"))
+
+
+def test_json_holds_only_the_record(tmp_path):
+    finished = run(*SMALL, "--verify", "none", "--json", cwd=tmp_path)
+    assert json.loads(finished.stdout)["outcome"] == "not verified: --verify none"
+    assert "run 1" in finished.stderr
+
+
+def test_emit_holds_only_the_assembly(tmp_path):
+    finished = run("-", "--verify", "none", "--no-time", "--emit", "asm", cwd=tmp_path, stdin=MATMUL)
+    assert finished.returncode == 0
+    assert finished.stdout == (tmp_path / "runs" / "1" / "kernel.s").read_text()
+    assert "run 1" in finished.stderr
+
+
+def test_emit_writes_a_file(tmp_path):
+    finished = run(*SMALL, "--verify", "none", "--emit", "obj", "-o", "k.o", cwd=tmp_path)
+    assert finished.stdout == ""
+    assert (tmp_path / "k.o").read_bytes()[:4] == b"\x7fELF"
+
+
+def test_a_printed_schedule_can_be_given_back(tmp_path):
+    printed = run(*SMALL, "--print-schedule", cwd=tmp_path)
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "mine.txt").write_text(printed.stdout)
+    for schedule in ("mine.txt", printed.stdout):
+        assert run(*SMALL, "--schedule", schedule, "--print-schedule", cwd=tmp_path).stdout == printed.stdout
+    finished = run(*SMALL, "--schedule", "mine.txt", cwd=tmp_path)
+    assert finished.returncode == 0
+    assert "given, for" in finished.stdout
+
+
+def test_a_schedule_that_stops_too_early_names_op_and_pass(tmp_path):
+    finished = run(*SMALL, "--schedule", "cse", cwd=tmp_path)
+    assert finished.returncode == 1
+    assert "failure   codegen: " in finished.stdout
+    assert "bufferize" in finished.stdout
+    assert "Traceback" not in finished.stdout + finished.stderr
+
+
+def test_a_failing_pass_prints_the_command_that_repeats_it(tmp_path):
+    finished = run(*SMALL, "--schedule", "canonicalize,gpu-kernel-outlining,transform{script=none.mlir}", cwd=tmp_path)
+    assert finished.returncode == 1
+    assert "03-transform" in finished.stdout
+    assert "cannot read the transform script 'none.mlir'" in finished.stdout
+    (again,) = [line.split("again: ")[1] for line in finished.stdout.splitlines() if "again: " in line]
+    repeated = run(*shlex.split(again)[1:], cwd=tmp_path)
+    assert repeated.returncode == 1
+    assert "cannot read the transform script 'none.mlir'" in repeated.stderr
