@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 
 from lowering import mlir
 from lowering.core import Argument, Binary, Kernel, Launch, Pass, Target
+from lowering.float_text import readable
 from lowering.kernel_names import flat_names
 from lowering.launch_plan import read as read_plan
 from lowering.passes.common.backend import Codegen, Llvm, pick
@@ -148,7 +149,7 @@ def translate(module: Any) -> str:
     dialect = importlib.import_module(f"{mlir.PACKAGE}._mlir_libs._mlirDialectsLLVM")
     with mlir.context():
         try:
-            return dialect.translate_module_to_llvmir(module.operation)
+            return readable(dialect.translate_module_to_llvmir(module.operation))
         except (mlir.ir.MLIRError, RuntimeError) as error:
             raise BuildError(f"no LLVM IR: {mlir.one_line(str(error))}", log=str(error)) from None
 
