@@ -49,8 +49,8 @@ format: setup  ## put the formatting right, and what lint can mend by itself
 
 check: lint test  ## what a change must pass
 
-bench: setup  ## the figures of README.md, each beside its peer or its limit
-	PYTHONSAFEPATH=1 $(BIN)/python scripts/bench.py $(ARGS)
+bench: setup  ## the figures: speed of builds and of what was built, each beside its peer or its limit
+	@set -e; for bench in scripts/bench_*.py; do echo "== $$bench"; PYTHONSAFEPATH=1 $(BIN)/python $$bench; done
 
 clean:  ## remove the environment and the caches; runs/ stays
 	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis *.egg-info build dist tests/passes/Output
