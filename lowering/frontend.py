@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from lowering import problem as payload
 from lowering import report, resume, search, targets
@@ -150,9 +151,9 @@ def problems(request: Request) -> tuple[Problem, ...]:
         m, n, k, batch = payload.parse_shape(request.shape or DEFAULT_SHAPE)
         dtype, layout = request.dtype or "f16", request.layout or "nn"
         return (payload.from_shape(m, n, k, dtype, layout, request.out_dtype or None, batch),)
-    torch_program = TORCH.fullmatch(source)
-    if torch_program:
-        raise UserError(f"'{source}': torch programs are not supported yet; export it to MLIR and give that file")
+    program = TORCH.fullmatch(source)
+    if program:
+        return torch_problems(program["file"], program["function"], request)
     text = read_source(source)
     return (payload.from_text(text.text, text.name, request.strict_semantics),)
 
@@ -172,8 +173,7 @@ def one(problem: Problem, work: Work, request: Request) -> int:
     with progress() as on_step:
         (record,) = search.run(problem, work.target, work.proposer, options, on_step)
     (Path(record.folder) / "report.md").write_text(report.markdown(record))
-    quiet = request.as_json or request.emit
-    print(report.text(record), file=sys.stderr if quiet else sys.stdout)
+    print(report.text(record), file=aside(request))
     if request.as_json:
         write(f"{report.as_json(record)}\n".encode(), "" if request.emit else request.output)
     if request.emit and record.image:
@@ -186,6 +186,22 @@ def emitted(record: Record, form: str) -> str:
     if form == "mlir":
         return next(stage.file for stage in reversed(record.stages) if stage.file)
     return KEPT.get(form, f"kernel.{form}")
+
+
+def torch_problems(file: str, function: str, request: Request) -> tuple[Problem, ...]:
+    """The contractions of a torch program that are to be lowered; all of them are listed."""
+    from lowering import torch_program  # torch is an extra, and slow to import
+
+    found = torch_program.from_torch(file, function, request.example, request.strict_semantics)
+    listed = "\n".join(torch_program.listing(found))
+    print(f"{file}:{function} has {len(found)} contractions:\n{listed}", file=aside(request))
+    chosen = torch_program.picked(found, request.pick or None)
+    return tuple(each.problem for each in chosen if each.problem)
+
+
+def aside(request: Request) -> TextIO:
+    """Where everything goes that was not asked for: stdout, unless that holds a record or a binary."""
+    return sys.stderr if request.as_json or request.emit or request.print_schedule else sys.stdout
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def last_cache(target: Target) -> int:
     """Bytes of the last cache: this machine's where the system says, else the chip's."""
     sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
     stated = max((int(target.facts[name]) for name in CACHES if name in target.facts), default=0)
-    if target.triple.startswith("x86_64"):
+    if target.cpu == "host":
         stated = max([stated, *(int(size[:-1]) << 10 for size in sizes if size.endswith("K"))])
     return stated
 
