@@ -1,4 +1,4 @@
-"""Any state to a CPU binary: which executor can run a state, and the standard tail that completes it (design contract 8).
+"""Any state to a CPU binary: which executor can run a state, and the standard tail that completes it.
 
 A state is completed to x86-64 iff it holds no op of a device dialect and no memory space but the default; everything
 else goes to its own target. After the tail every op must be of the LLVM dialect, otherwise the state is not checkable,
@@ -7,6 +7,7 @@ and the op that is left is named: never silently 'right'.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from lowering import mlir
@@ -16,6 +17,7 @@ from lowering.passes.common.cpu_tail import BUFFERIZE, TO_LLVM, TO_LOOPS
 
 DEVICE = frozenset({"gpu", "nvgpu", "amdgpu", "nvvm", "rocdl"})
 PREPARE = ("inline", "canonicalize", "cse", "func.func(scf-forall-to-for)")
+DEALLOCATE = "buffer-deallocation-pipeline"
 TAIL = (*PREPARE, *BUFFERIZE, "split-accumulators", "lower-contraction", *TO_LOOPS, *TO_LLVM)
 
 
@@ -49,13 +51,15 @@ def complete_to_cpu(module: Any) -> None:
     op = device_op(module)
     if op is not None:
         raise PassError(f"not checkable on the CPU: {op.name} needs the device", op.name, kind="unsupported")
-    for step in tail():
+    freed = mlir.walk(module, lambda each: each.operation.name == "memref.dealloc" or dialect_of(each) in ("cf", "llvm"))
+    for step in tail(deallocate=not freed):
         step.apply(module)
     left = mlir.walk(module, lambda each: dialect_of(each) != "llvm" and each.operation.name != "builtin.module")
     if left:
         raise PassError(f"not checkable on the CPU: {left[0].name} is left after the standard tail", left[0].name)
 
 
-def tail() -> Schedule:
-    """The passes of the standard tail."""
-    return pipeline.parse(",".join(TAIL))
+@cache
+def tail(deallocate: bool) -> Schedule:
+    """The passes of the standard tail; without deallocation for a state that has had it, or has lost its loops."""
+    return pipeline.parse(",".join(step for step in TAIL if deallocate or step != DEALLOCATE))

@@ -43,16 +43,22 @@ class DropOuterDims(Pass):
 
 
 def drop(kernel: Kernel) -> None:
-    """Replaces the operands by rank-reduced slices and the maps by maps without those loops."""
+    """Replaces the op by one on rank-reduced operands, whose result is inserted back into the old accumulator."""
     op = kernel.op
-    maps = find.maps(op)
-    with ir.InsertionPoint(op):
-        for number in range(3):
-            op.operands[number] = reduced(kernel, number)
-    op.attributes["indexing_maps"] = ir.ArrayAttr.get([ir.AffineMapAttr.get(without(m, kernel)) for m in maps])
     kinds = [kind for loop, kind in enumerate(op.attributes["iterator_types"]) if loop not in kernel.others]
-    op.attributes["iterator_types"] = ir.ArrayAttr.get(kinds)
-    replace_result(op)
+    maps = [ir.AffineMapAttr.get(without(each, kernel)) for each in find.maps(op)]
+    with ir.InsertionPoint(op):
+        operands = [reduced(kernel, number) for number in range(3)]
+        new = op.clone()
+        for number, value in enumerate(operands):
+            new.operands[number] = value
+        new.results[0].set_type(operands[2].type)
+        new.attributes["indexing_maps"] = ir.ArrayAttr.get(maps)
+        new.attributes["iterator_types"] = ir.ArrayAttr.get(kinds)
+        whole = op.operands[2]
+        back = slices.insert(new.results[0], whole, [0] * len(whole.type.shape), slices.sizes_of(whole))
+    op.results[0].replace_all_uses_with(back)
+    op.erase()
 
 
 def reduced(kernel: Kernel, number: int) -> Any:
@@ -67,16 +73,3 @@ def without(affine_map: Any, kernel: Kernel) -> Any:
     kept = sorted((kernel.m, kernel.n, kernel.k))
     results = [ir.AffineExpr.get_dim(kept.index(d)) for d in find.positions(affine_map) if d in kept]
     return ir.AffineMap.get(3, 0, results)
-
-
-def replace_result(op: Any) -> None:
-    """Gives the op a result of its new accumulator's type, inserted back into the old one for the old users."""
-    narrow = op.operands[2]
-    source = narrow.owner.operation.operands[0]
-    with ir.InsertionPoint(op):
-        attributes = {name: op.attributes[name] for name in op.attributes}
-        new = ir.Operation.create("linalg.generic", [narrow.type], list(op.operands), attributes, regions=1)
-        op.regions[0].blocks[0].append_to(new.regions[0])
-        back = slices.insert(new.results[0], source, [0] * len(source.type.shape), slices.sizes_of(source))
-    op.results[0].replace_all_uses_with(back)
-    op.erase()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass
+from lowering.core import Pass, PassError
 from lowering.passes.x86 import slices
 from lowering.passes.x86.kernel import Kernel, two_dimensional, zero
 
@@ -39,8 +39,23 @@ class PadRegisters(Pass):
         with mlir.scope():
             for kernel in two_dimensional(module):
                 full = {kernel.m: self.mr, kernel.n: self.nr}
-                if any(kernel.size(loop) != size and kernel.size(loop) <= size for loop, size in full.items()):
-                    pad_kernel(kernel, full)
+                if all(kernel.size(loop) == size for loop, size in full.items()):
+                    continue
+                check_bounds(kernel, full)
+                pad_kernel(kernel, full)
+
+
+def check_bounds(kernel: Kernel, full: dict[int, int]) -> None:
+    """Raises PassError where a tile may be larger than the full one: it would be cut, not padded."""
+    sizes = slices.sizes_of(kernel.op.operands[2])
+    for loop, most in full.items():
+        bound = slices.upper_bound(sizes[kernel.axis(2, loop)])
+        if bound is None or bound > most:
+            found = "unknown size" if bound is None else f"size {bound}"
+            raise PassError(
+                f"a tile of {found} cannot be padded to {most}: run tile-registers with the same mr and nr before",
+                kernel.op.name,
+            )
 
 
 def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
@@ -49,9 +64,10 @@ def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
     with ir.InsertionPoint(op):
         sizes = slices.sizes_of(op.operands[2])
         operands = [padded(op.operands[i], [full.get(loop) for loop in kernel.axes(i)]) for i in range(3)]
-        attributes = {name: op.attributes[name] for name in op.attributes}
-        new = ir.Operation.create("linalg.generic", [operands[2].type], operands, attributes, regions=1)
-        op.regions[0].blocks[0].append_to(new.regions[0])
+        new = op.clone()
+        for number, value in enumerate(operands):
+            new.operands[number] = value
+        new.results[0].set_type(operands[2].type)
         result = slices.extract(new.results[0], [0] * len(sizes), sizes)
     op.results[0].replace_all_uses_with(result)
     op.erase()

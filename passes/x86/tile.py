@@ -40,6 +40,8 @@ def tile(module: Any, kernel: Kernel, steps: Sequence[tuple[int, int, str]]) -> 
     mlir.transform(module, script)
     for tiled in mlir.walk(module, lambda each: MARK in each.operation.attributes):
         del tiled.attributes[MARK]
-    mlir.run(
-        module, "resolve-ranked-shaped-type-result-dims,canonicalize,cse,loop-invariant-code-motion,canonicalize,cse"
-    )
+
+
+def clean(module: Any) -> None:
+    """Simplifies the sizes of what was tiled, and moves slices out of the loops that they do not depend on."""
+    mlir.run(module, "resolve-ranked-shaped-type-result-dims,canonicalize,cse,loop-invariant-code-motion,cse")

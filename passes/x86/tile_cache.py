@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from lowering.core import Pass
 from lowering.passes.x86.kernel import the_kernel
-from lowering.passes.x86.tile import tile
+from lowering.passes.x86.tile import clean, tile
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,4 @@ class TileCache(Pass):
         outer = [(dim, 1, "batch") for dim in kernel.others]
         blocks = [(kernel.n, self.nc, "jc"), (kernel.k, self.kc, "pc"), (kernel.m, self.mc, "ic")]
         tile(module, kernel, outer + [step for step in blocks if step[1]])
+        clean(module)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from lowering.core import Pass
 from lowering.passes.x86.kernel import two_dimensional
-from lowering.passes.x86.tile import tile
+from lowering.passes.x86.tile import clean, tile
 
 
 @dataclass(frozen=True)
@@ -35,3 +35,4 @@ class TileK(Pass):
     def apply(self, module: Any) -> None:
         for kernel in two_dimensional(module):
             tile(module, kernel, [(kernel.k, self.k, "k")])
+        clean(module)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from lowering.core import Pass
 from lowering.passes.x86.kernel import two_dimensional
-from lowering.passes.x86.tile import tile
+from lowering.passes.x86.tile import clean, tile
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,4 @@ class TileRegisters(Pass):
     def apply(self, module: Any) -> None:
         for kernel in two_dimensional(module):
             tile(module, kernel, [(kernel.n, self.nr, "jr"), (kernel.m, self.mr, "ir")])
+        clean(module)

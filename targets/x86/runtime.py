@@ -17,7 +17,7 @@ import llvmlite.binding as llvm
 
 from lowering.core import Argument, Binary
 from lowering.targets.executor import DeviceError
-from lowering.targets.host import ENTRY
+from lowering.targets.host import ENTRY, process
 
 ALIGNMENT = 256  # bytes: what `Program.allocate` promises
 BATCH_SECONDS = 20e-6  # a sample is at least this long, so that the clock's own cost (about 50 ns) does not show
@@ -38,6 +38,7 @@ def host_cpu() -> str:
 @cache
 def initialise() -> None:
     """Registers LLVM's native target, once a process."""
+    process()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
 

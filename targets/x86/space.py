@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lowering import dtypes, find, mlir
+from lowering import dtypes
 from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import BUFFERIZE, TO_LLVM, TO_LOOPS
@@ -129,9 +129,7 @@ def power_of_two(n: int) -> int:
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's."""
     full = {**default(problem, target), **knobs}
-    steps = kernel_steps(full) if has_tiles(problem) else ()
-    lowering = lower_steps(full) if steps else ()
-    return pipeline.parse(",".join((*steps, *BUFFERIZE, *lowering, *TO_LOOPS, *TO_LLVM)))
+    return pipeline.parse(",".join((*kernel_steps(full), *BUFFERIZE, *lower_steps(full), *TO_LOOPS, *TO_LLVM)))
 
 
 def kernel_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -155,8 +153,3 @@ def lower_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     steps = [*(name.replace("_", "-") for name in optional), "split-accumulators", "lower-contraction"]
     return (*steps, "scalar-a") if knobs["scalar_a"] else tuple(steps)
 
-
-def has_tiles(problem: Problem) -> bool:
-    """Whether the contraction has an m, an n and a k dimension; a product with a vector is left to loops."""
-    dims = find.contraction_dims(find.contraction(mlir.parse(problem.ir)))
-    return bool(dims.m and dims.n and dims.k)
