@@ -7,7 +7,6 @@ mistake, named with its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,7 +75,7 @@ class Reader:
         handler = STEPS.get(op.name)
         if handler is None:
             raise self.source.error(f"{op.name} is not supported here{remedy(op.name)}", op.location, (ALLOWED,))
-        handler(self, op)
+        getattr(self, handler)(op)
 
     def write(self, target: Any, node: Node) -> None:
         """A store of a whole tensor to a buffer."""
@@ -168,18 +167,18 @@ class Reader:
         return replace(program, inputs=tuple(node for node in self.inputs if id(node) in used))
 
 
-STEPS: dict[str, Callable[[Reader, Any], None]] = {
-    "arith.constant": Reader.constant,
-    "memref.get_global": Reader.get_global,
-    "tensor.empty": Reader.uninitialised,
-    "bufferization.alloc_tensor": Reader.uninitialised,
-    "memref.alloc": Reader.uninitialised,
-    "memref.alloca": Reader.uninitialised,
-    "memref.dealloc": Reader.nothing,
-    "memref.copy": Reader.copy,
-    "bufferization.to_tensor": Reader.to_tensor,
-    "bufferization.materialize_in_destination": Reader.materialize,
-    "linalg.generic": Reader.generic,
+STEPS: dict[str, str] = {  # op -> the method of Reader that executes it
+    "arith.constant": "constant",
+    "memref.get_global": "get_global",
+    "tensor.empty": "uninitialised",
+    "bufferization.alloc_tensor": "uninitialised",
+    "memref.alloc": "uninitialised",
+    "memref.alloca": "uninitialised",
+    "memref.dealloc": "nothing",
+    "memref.copy": "copy",
+    "bufferization.to_tensor": "to_tensor",
+    "bufferization.materialize_in_destination": "materialize",
+    "linalg.generic": "generic",
 }
 ALLOWED = (
     "a problem is one contraction (linalg.matmul, linalg.batch_matmul, a linalg.generic) with a linalg.fill or a\n"
