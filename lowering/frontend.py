@@ -79,7 +79,14 @@ def main(request: Request) -> int:
         for each in work.problems:
             print(work.proposer.propose(each, work.target, (), 1)[0].schedule)
         return 0
-    return max([one(each, work, request) for each in work.problems])
+    if request.emit and len(work.problems) > 1:
+        raise UserError(f"--emit takes one problem, and there are {len(work.problems)}: choose with --pick")
+    records = [one(each, work, request) for each in work.problems]
+    if request.as_json:
+        texts = [report.as_json(record) for record in records]
+        whole = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+        write(f"{whole}\n".encode(), "" if request.emit else request.output)
+    return max(map(report.exit_code, records))
 
 
 def check_words(request: Request) -> None:
@@ -158,8 +165,8 @@ def problems(request: Request) -> tuple[Problem, ...]:
     return (payload.from_text(text.text, text.name, request.strict_semantics),)
 
 
-def one(problem: Problem, work: Work, request: Request) -> int:
-    """Runs the loop with budget 1, writes report.md and prints what was asked for. The exit code."""
+def one(problem: Problem, work: Work, request: Request) -> Record:
+    """Runs the loop with budget 1, writes report.md, prints the report and what --emit names. The record."""
     options = search.Options(
         runs=Path(request.runs),
         checks=request.verify,
@@ -174,11 +181,9 @@ def one(problem: Problem, work: Work, request: Request) -> int:
         (record,) = search.run(problem, work.target, work.proposer, options, on_step)
     (Path(record.folder) / "report.md").write_text(report.markdown(record))
     print(report.text(record), file=aside(request))
-    if request.as_json:
-        write(f"{report.as_json(record)}\n".encode(), "" if request.emit else request.output)
     if request.emit and record.image:
         write((Path(record.folder) / emitted(record, request.emit)).read_bytes(), request.output)
-    return report.exit_code(record)
+    return record
 
 
 def emitted(record: Record, form: str) -> str:
