@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 
 from lowering import dtypes, sizes
@@ -132,8 +133,9 @@ def from_text(text: str, name: str = "-", strict_semantics: bool = False) -> Pro
     return of_program(program(written), name, tuple(dict.fromkeys(reader.notes)))
 
 
+@lru_cache(maxsize=8)
 def program(normal: str) -> Program:
-    """The nodes of a problem's normal form."""
+    """The nodes of a problem's normal form. The last few are kept: verification asks thirty times for the same one."""
     source = Source(normal, "normal form")
     return Reader(source, strict=True).read(source.parse())
 
