@@ -99,10 +99,19 @@ def contraction(node: Contract, operands: tuple[Array, Array, Array], how: Arith
     value = product(node, a, b) + start
     if lookup(node.dtype).kind == "int":
         return intervals.wrap(value, value, node.dtype)
+    if exact(node, operands):
+        return Interval(value, value)
     size = product(node, np.abs(a), np.abs(b)) + np.abs(start)
     error = rounding(node, size, operands, how)
     finite = np.isfinite(value)
     return Interval(np.where(finite, value - error, value), np.where(finite, value + error, value))
+
+
+def exact(node: Contract, operands: Sequence[Array]) -> bool:
+    """Whether all operands are integers so small that no sum of theirs can round, whichever element it is."""
+    a, b, start = (float(np.abs(values).max(initial=0.0)) for values in operands)
+    small = a * b * prod(node.sizes[loop] for loop in node.dims.k) + start <= 2.0 ** (lookup(node.dtype).mantissa + 1)
+    return small and all(integral(values) for values in operands)
 
 
 def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithmetic) -> Array:
