@@ -73,10 +73,10 @@ def problem(record: Record) -> Iterator[str]:
     p = record.problem
     batch = f"{p.batch}x" if p.batch else ""
     start = "C + " if p.accumulates else ""
-    epilogue = f", then {', '.join(p.epilogue)}" if p.epilogue else ""
+    epilogue = f"then {', '.join(p.epilogue)}, " if p.epilogue else ""
     yield (
         f"{p.name}: {start}A·B, {batch}{p.m}x{p.n}x{p.k} (MxNxK), layout {p.layout}, "
-        f"{p.element} in, {p.accumulator} accumulated, {p.output} out{epilogue}"
+        f"{p.element} in, {p.accumulator} accumulated, {epilogue}{p.output} out"
     )
     yield from p.notes
 
@@ -127,7 +127,7 @@ def verdict(record: Record) -> Iterator[Section]:
     counted = [f"{len(made['witness'])} checks on the witness {record.problem.witness}"] if made["witness"] else []
     counted += [f"{len(made['full'])} at full size"] if made["full"] else []
     ratios = [c.figure / c.bound for c in record.checks if c.figure is not None and c.bound]
-    counted += [f"largest error {max(ratios):.2g} of its bound"] if ratios else []
+    counted += [f"largest error {max(ratios):.3f} of its bound"] if ratios else []
     lines = [record.outcome + (f": {', '.join(counted)}" if counted else "")]
     lines += [f"{c.scope}: {c.name}: {c.detail}" for c in record.checks if not c.ok]
     yield Section("verdict", tuple(lines))
