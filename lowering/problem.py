@@ -83,25 +83,16 @@ def matmul_text(m: int, n: int, k: int, element: dtypes.Dtype, layout: str, outp
 
     types = f"{tensor(a, element.name)}, {tensor(b, element.name)}"
     zero = "0.0" if element.kind == "float" else "0"
-    body, result = "", "%r"
+    narrow, result = "", "%r"
     if output != wide:
-        identity = f"affine_map<({c}) -> ({c})>"
-        kinds = ", ".join(['"parallel"'] * len(c.split(", ")))
-        body = f"""%o = tensor.empty() : {tensor(c, output)}
-      %t = linalg.generic {{indexing_maps = [{identity}, {identity}], iterator_types = [{kinds}]}}
-          ins(%r : {tensor(c, wide)}) outs(%o : {tensor(c, output)}) {{
-      ^bb0(%in: {wide}, %out: {output}):
-        %n = arith.truncf %in : {wide} to {output}
-        linalg.yield %n : {output}
-      }} -> {tensor(c, output)}"""
-        result = "%t"
+        narrow, result = f"%t = arith.truncf %r : {tensor(c, wide)} to {tensor(c, output)}", "%t"
     return f"""
     func.func @main(%a: {tensor(a, element.name)}, %b: {tensor(b, element.name)}) -> {tensor(c, output)} {{
       %z = arith.constant {zero} : {wide}
       %e = tensor.empty() : {tensor(c, wide)}
       %f = linalg.fill ins(%z : {wide}) outs(%e : {tensor(c, wide)}) -> {tensor(c, wide)}
       %r = linalg.{op} indexing_maps = [{maps}] ins(%a, %b : {types}) outs(%f : {tensor(c, wide)}) -> {tensor(c, wide)}
-      {body}
+      {narrow}
       return {result} : {tensor(c, output)}
     }}"""
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from lowering import find, mlir, reference
+from lowering.accepted import one_function
 from lowering.core import PassError, Problem, UserError
 from lowering.dtypes import DTYPES
 from lowering.fold import through_casts
-from lowering.payload import Reader, one_function
+from lowering.payload import Reader
 from lowering.problem import from_text
 from lowering.program import Contract, Input, Map, Node, Program, emit, sources
 from lowering.source import Source
