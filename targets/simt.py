@@ -112,16 +112,23 @@ def blocks(knobs: Knobs, c: Contraction) -> int:
 def default(problem: Problem, target: Target) -> dict[str, int]:
     """The written rule.
 
-    The largest tile that still gives every compute unit a workgroup; where none does, the one with the most workgroups.
-    Tiles that are more than twice what the problem has in a dimension are left out. K steps by 16, or less where K is.
+    The largest tile that still gives every compute unit a workgroup; where none does, the one with the most workgroups
+    of at least one wave. Tiles that are twice what the problem has in a dimension, or slivers of it, are left out. K
+    steps by 16, or less where K is less.
     """
     c = problem.contraction
-    fitting = [tile for tile in TILES if tile["block_m"] < 2 * max(c.m, 16) and tile["block_n"] < 2 * max(c.n, 16)]
+    fitting = [tile for tile in TILES if suits(tile["block_m"], c.m) and suits(tile["block_n"], c.n)] or [TILES[-1]]
     units = int(target.facts["compute_units"])
-    enough = [tile for tile in fitting if blocks(tile, c) >= units]
-    tile = enough[0] if enough else max(fitting, key=lambda each: blocks(each, c))
+    full = [tile for tile in fitting if threads(tile) >= int(target.facts["wave_size"])] or fitting
+    enough = [tile for tile in full if blocks(tile, c) >= units]
+    tile = enough[0] if enough else max(full, key=lambda each: blocks(each, c))
     depth = min(16, max(4, 1 << (c.k - 1).bit_length()))
     return {**tile, "block_k": depth, "unroll_k": 4}
+
+
+def suits(tile: int, extent: int) -> bool:
+    """Whether a tile is neither twice as large as a dimension nor a sliver of it."""
+    return tile < 2 * max(extent, 16) and (tile >= 16 or extent < 16)
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target, tail: tuple[str, ...]) -> Schedule:
@@ -133,16 +140,14 @@ def schedule(knobs: Knobs, problem: Problem, target: Target, tail: tuple[str, ..
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """On tensors: tiles of blocks and of threads, the K loops, vectors."""
     m, n, k = knobs["block_m"], knobs["block_n"], knobs["block_k"]
-    flat = problem.contraction.batch == 0 and problem.contraction.layout != "other"
-    drop = (
-        () if flat else ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
-    )
+    outermost = problem.contraction.batch and problem.contraction.layout != "other"
+    drop = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
     return (
         "linalg-fuse-elementwise-ops",
         f"pad{{tile-sizes={m},{n},{k}}}",
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=thread tile-sizes={knobs['thread_m']},{knobs['thread_n']}}}",
-        *drop,
+        *(drop if outermost else ()),
         f"tile-reduction{{tile-sizes={k}}}",
         f"tile-reduction{{role=unroll tile-sizes={knobs['unroll_k']}}}",
         "vectorize",

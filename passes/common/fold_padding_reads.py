@@ -16,6 +16,13 @@ from lowering import find, mlir
 from lowering.core import Pass
 from lowering.mlir import ir
 
+# Reads of a slice become reads of what it is a slice of.
+INDICES = """
+%f = transform.structured.match ops{["func.func"]} in %root : (!transform.any_op) -> !transform.any_op
+transform.apply_patterns to %f {
+  transform.apply_patterns.tensor.fold_tensor_subset_ops_into_vector_transfers
+} : !transform.any_op"""
+
 
 @dataclass(frozen=True)
 class FoldPaddingReads(Pass):
@@ -24,6 +31,7 @@ class FoldPaddingReads(Pass):
     name: ClassVar[str] = "fold-padding-reads"
 
     def apply(self, module: Any) -> None:
+        mlir.transform(module, INDICES)
         with mlir.scope():
             for read in mlir.walk(module, lambda op: op.operation.name == "vector.transfer_read"):
                 fold(read)

@@ -16,12 +16,12 @@ multiplied by a padding zero into a kept element. Sizes that divide stay as they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.common.chain import Link, consumers
 
@@ -44,9 +44,21 @@ class Pad(Pass):
     def tile(self) -> tuple[int, int, int]:
         return (self.tile_sizes[0], self.tile_sizes[1], self.tile_sizes[2])
 
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Multiples that make the sizes divide by a tile; none where a tile's sizes divide already."""
+        found = find.contractions(state)
+        if len(found) != 1:
+            return
+        for sizes in ((128, 128, 16), (64, 64, 16), (32, 32, 16), (16, 16, 16), (4, 4, 4)):
+            if tuple(padded_sizes(found[0], sizes)) != find.loop_sizes(found[0]):
+                yield cls(sizes)
+
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)
         extents, padded = find.loop_sizes(contraction), padded_sizes(contraction, self.tile_sizes)
+        if min(extents) < 0:
+            raise PassError("a loop of dynamic size cannot be padded to a multiple", str(contraction.location))
         if tuple(padded) == extents:
             return
         links = consumers(contraction)

@@ -16,13 +16,16 @@ tiles of tiles. A `tensor.pad` is left outside: `fold-padding-reads` wants it wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Literal
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.common.chain import Link, consumers, last
 
+SIZES = (128, 64, 32, 16, 8, 4)
 MARK = "lower.tile"  # how the script finds the op; gone after the pass
 
 
@@ -44,6 +47,18 @@ class Tile(Pass):
 
     def tile(self) -> tuple[int, int, int]:
         return (self.tile_sizes[0], self.tile_sizes[1], 0)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Squares and their neighbours up to the extents of m and n, for every mapping that is not in use yet."""
+        found = find.contractions(state)
+        if len(found) != 1:
+            return
+        m, n = inner_extents(found[0])
+        for mapping in ("none", "block", "thread") if target.family != "x86" else ("none",):
+            for rows, columns in product(SIZES, SIZES):
+                if rows <= max(m, 4) and columns <= max(n, 4) and rows <= 4 * columns <= 16 * rows:
+                    yield cls((rows, columns), mapping)
 
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)
@@ -67,12 +82,23 @@ class Tile(Pass):
         mlir.run(module, "canonicalize,cse,canonicalize")
 
 
+def where(op: Any) -> str:
+    """An op's location, for an error."""
+    return str(op.location)
+
+
 def fills(links: list[Link]) -> list[Any]:
     """The linalg ops that make what the ops of the chain write into."""
     made = {result for link in links for result in link.op.operation.results}
     inits = [list(link.op.operation.operands)[-1] for link in links]
     ops = [find.defining(value) for value in inits if value not in made]
     return [op for op in ops if op is not None and op.name.startswith("linalg.")]
+
+
+def inner_extents(contraction: Any) -> tuple[int, int]:
+    """The extents of the contraction's innermost m and n loops; 1 where it has none."""
+    dims, extents = find.contraction_dims(contraction), find.loop_sizes(contraction)
+    return extents[dims.m[-1]] if dims.m else 1, extents[dims.n[-1]] if dims.n else 1
 
 
 def loop_tiles(contraction: Any, root: Link, tile_sizes: tuple[int, ...]) -> list[int]:
@@ -85,6 +111,8 @@ def loop_tiles(contraction: Any, root: Link, tile_sizes: tuple[int, ...]) -> lis
     from_loop = {to: loop for loop, to in root.loops.items()}
     sizes: list[int] = []
     for loop, extent in enumerate(find.loop_sizes(root.op)):
+        if extent < 0:
+            raise PassError("a loop of dynamic size: the tile around it does not divide; pad first", where(root.op))
         source = from_loop.get(loop)
         size = 0 if source in dims.k else 1 if source is None else wanted.get(source, 1)
         sizes.append(min(size, extent) or (extent if source not in dims.k else 0))

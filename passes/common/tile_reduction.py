@@ -9,13 +9,14 @@ after, with tile-reduction{tile-sizes=16}:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
-from lowering.passes.common.tile import MARK, clear
+from lowering.core import Pass, PassError, Problem, Target
+from lowering.passes.common.tile import MARK, clear, where
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,21 @@ class TileReduction(Pass):
     def tile(self) -> tuple[int, int, int]:
         return (0, 0, self.tile_sizes[0])
 
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Powers of two below K; a loop inside one marked k takes the role unroll."""
+        found = find.contractions(state)
+        if len(found) != 1 or not find.contraction_dims(found[0]).k:
+            return
+        depth = find.loop_sizes(found[0])[find.contraction_dims(found[0]).k[-1]]
+        role = "unroll" if find.roles(state, "k") else "k"
+        yield from (cls((size,), role) for size in (16, 8, 4, 32, 64, 2, 1) if size < depth)
+
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)
         dims, extents = find.contraction_dims(contraction), find.loop_sizes(contraction)
+        if min(extents) < 0:
+            raise PassError("a loop of dynamic size: the tile around it does not divide; pad first", where(contraction))
         sizes = [0] * len(extents)
         for loop in dims.k:
             size = self.tile_sizes[0] if loop == dims.k[-1] else 1

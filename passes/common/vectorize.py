@@ -13,12 +13,13 @@ Sizes must be static and divide (`pad` sees to it).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 
 ANY = "!transform.any_op"
 
@@ -29,6 +30,12 @@ class Vectorize(Pass):
 
     name: ClassVar[str] = "vectorize"
     most: int = 1024
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where there is a contraction on tensors left."""
+        if find.contractions(state):
+            yield cls()
 
     def apply(self, module: Any) -> None:
         self.refuse_large(module)

@@ -14,7 +14,7 @@ vector is cut into the largest pieces that are in bounds or out of them as a who
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import gcd
 from typing import Any, ClassVar
@@ -42,6 +42,15 @@ class LowerTransfers(Pass):
 
 
 @dataclass(frozen=True)
+class Place:
+    """A piece's index, the same clamped into the buffer, and whether it is inside (None: always)."""
+
+    index: list[Any]
+    clamped: list[Any]
+    inside: Any | None
+
+
+@dataclass(frozen=True)
 class Access:
     """A transfer: its buffer and index, and for each dimension of the vector the buffer's dimension and the check."""
 
@@ -51,6 +60,7 @@ class Access:
     vector: Any
     dims: tuple[int, ...]
     inside: tuple[bool, ...]
+    made: dict[tuple[int, int], tuple[Any, Any, Any | None]] = field(default_factory=dict)
 
     @staticmethod
     def of(op: Any) -> Access:
@@ -84,23 +94,31 @@ class Access:
         for offsets in product(*map(range, outer), range(0, last, width)):
             yield offsets, width
 
-    def at(self, offsets: tuple[int, ...], width: int) -> tuple[list[Any], list[Any], Any | None]:
-        """A piece's index, the same clamped into the buffer, and whether it is inside (None: always)."""
-        arith, index = mlir.dialect("arith"), ir.IndexType.get()
+    def at(self, offsets: tuple[int, ...], width: int) -> Place:
+        """Where a piece is."""
         true, clamped = list(self.indices), list(self.indices)
         checks: list[Any] = []
         for dim, offset, inside in zip(self.dims, offsets, self.inside, strict=True):
-            true[dim] = clamped[dim] = emit(linear(self.indices[dim]) + Linear(offset))
-            if inside:
-                continue
             span = width if dim == self.dims[-1] else 1
-            most = arith.ConstantOp(index, self.buffer.type.shape[dim] - span).result
-            clamped[dim] = arith.MinUIOp(true[dim], most).result
-            checks.append(arith.CmpIOp(arith.CmpIPredicate.ule, true[dim], most).result)
+            if (dim, offset) not in self.made:
+                self.made[dim, offset] = self.along(dim, offset, None if inside else span)
+            true[dim], clamped[dim], check = self.made[dim, offset]
+            checks += [] if check is None else [check]
+        arith = mlir.dialect("arith")
         check = checks[0] if checks else None
         for other in checks[1:]:
             check = arith.AndIOp(check, other).result
-        return true, clamped, check
+        return Place(true, clamped, check)
+
+    def along(self, dim: int, offset: int, span: int | None) -> tuple[Any, Any, Any | None]:
+        """One dimension's index, the same clamped, and its check that `span` elements are inside (None: they are)."""
+        index = emit(linear(self.indices[dim]) + Linear(offset))
+        if span is None:
+            return index, index, None
+        arith = mlir.dialect("arith")
+        most = arith.ConstantOp(ir.IndexType.get(), self.buffer.type.shape[dim] - span).result
+        check = arith.CmpIOp(arith.CmpIPredicate.ule, index, most).result
+        return index, arith.MinUIOp(index, most).result, check
 
 
 def read(access: Access) -> None:
@@ -110,11 +128,11 @@ def read(access: Access) -> None:
         padding = op.operands[len(op.operands) - 1]
         result = mlir.dialect("ub").PoisonOp(access.vector).result
         for offsets, width in access.pieces():
-            _, indices, check = access.at(offsets, width)
+            place = access.at(offsets, width)
             kind = ir.VectorType.get([width], access.vector.element_type)
-            value = vector.LoadOp(kind, access.buffer, indices).result
-            if check is not None:
-                value = arith.SelectOp(check, value, vector.BroadcastOp(kind, padding).result).result
+            value = vector.LoadOp(kind, access.buffer, place.clamped).result
+            if place.inside is not None:
+                value = arith.SelectOp(place.inside, value, vector.BroadcastOp(kind, padding).result).result
             if kind == access.vector:
                 result = value
             elif width == access.vector.shape[-1]:
@@ -129,17 +147,17 @@ def write(access: Access) -> None:
     vector, scf, op = mlir.dialect("vector"), mlir.dialect("scf"), access.op
     with ir.InsertionPoint(op):
         for offsets, width in access.pieces():
-            indices, _, check = access.at(offsets, width)
+            place = access.at(offsets, width)
             row = op.operands[0]
             if len(offsets) > 1:
                 row = vector.ExtractOp(row, [], list(offsets[:-1])).result
             if width != access.vector.shape[-1]:
                 kind = ir.VectorType.get([width], access.vector.element_type)
-                row = vector.ExtractStridedSliceOp(kind, row, [offsets[-1]], [width], [1]).result
-            if check is None:
-                vector.StoreOp(row, access.buffer, indices)
+                row = vector.ExtractStridedSliceOp(kind, row, list(offsets[-1:]), [width], [1]).result
+            if place.inside is None:
+                vector.StoreOp(row, access.buffer, place.index)
                 continue
-            branch = scf.IfOp(check)
+            branch = scf.IfOp(place.inside)
             with ir.InsertionPoint(branch.then_block):
-                vector.StoreOp(row, access.buffer, indices)
+                vector.StoreOp(row, access.buffer, place.index)
                 scf.YieldOp([])

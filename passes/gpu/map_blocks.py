@@ -12,12 +12,13 @@ operands in the caches only has to change the one index.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 
 
@@ -26,6 +27,12 @@ class MapBlocks(Pass):
     """Every outermost bufferised forall becomes one launch; one that is mapped to threads alone gets a grid of 1."""
 
     name: ClassVar[str] = "map-blocks"
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where there is a forall to launch."""
+        if mlir.walk(state, is_forall):
+            yield cls()
 
     def apply(self, module: Any) -> None:
         foralls = [op for op in mlir.walk(module, is_forall) if not any(map(is_forall, find.parents(op)))]

@@ -12,12 +12,13 @@ after:   gpu.launch ... threads(%t, ..) in (256, 1, 1) {
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.map_blocks import inline, is_forall, trip_counts
 
@@ -28,14 +29,25 @@ class MapThreads(Pass):
 
     name: ClassVar[str] = "map-threads"
 
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where a launch holds a forall."""
+        if any(mlir.walk(launch, is_forall) for launch in mlir.walk(state, is_launch)):
+            yield cls()
+
     def apply(self, module: Any) -> None:
-        launches = mlir.walk(module, lambda op: op.operation.name == "gpu.launch")
+        launches = mlir.walk(module, is_launch)
         if not launches:
             raise PassError("looked for a gpu.launch and found none; map-blocks makes one")
         with mlir.scope():
             for launch in launches:
                 distribute(launch)
         mlir.run(module, "canonicalize,cse")
+
+
+def is_launch(op: Any) -> bool:
+    """Whether an op is a `gpu.launch`."""
+    return op.operation.name == "gpu.launch"
 
 
 def distribute(launch: Any) -> None:

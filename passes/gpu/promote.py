@@ -21,12 +21,13 @@ piece repeat it: no thread leaves the others at a barrier.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, prod
 from typing import Any, ClassVar, Literal
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, linear
 
@@ -41,6 +42,14 @@ class Promote(Pass):
     name: ClassVar[str] = "promote"
     operands: tuple[Literal["a", "b"], ...] = ("a", "b")
     padding: int = 0
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Both operands or one, with and without padding, where a launch holds one vector contraction."""
+        found = find.vector_contracts(state)
+        if len(found) == 1 and any(op.name == "gpu.launch" for op in find.parents(found[0])):
+            operands: tuple[tuple[Literal["a", "b"], ...], ...] = (("a", "b"), ("b",), ("a",))
+            yield from (cls(names, padding) for names in operands for padding in (4, 0))
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)

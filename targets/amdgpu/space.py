@@ -13,6 +13,7 @@ def schedule(knobs: simt.Knobs, problem: Problem, target: Target) -> Schedule:
     bits = simt.index_bits(problem)
     convert = f"convert-gpu-to-rocdl{{chipset={target.cpu} index-bitwidth={bits} use-bare-ptr-memref-call-conv=true}}"
     tail = (
+        f"convert-math-to-rocdl{{chipset={target.cpu}}}",
         f"gpu.module({convert})",
         "gpu.module(convert-vector-to-llvm)",
         "gpu.module(convert-ub-to-llvm)",

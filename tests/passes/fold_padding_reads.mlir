@@ -1,0 +1,30 @@
+// RUN: lower opt %s --pass-pipeline='builtin.module(fold-padding-reads)' | filecheck %s
+
+// The read goes to the source: only the padded dimension may be out of bounds, and the padding is the pad's value.
+// CHECK-LABEL: func.func @folded
+// CHECK-NOT: tensor.pad
+// CHECK: %[[ZERO:.*]] = arith.constant 0.000000e+00 : f32
+// CHECK: vector.transfer_read %arg0[%arg1, %arg2], %[[ZERO]] {in_bounds = [false, true]} : tensor<7x4xf32>, vector<4x4xf32>
+func.func @folded(%a: tensor<7x4xf32>, %i: index, %j: index) -> vector<4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %any = ub.poison : f32
+  %p = tensor.pad %a low[0, 0] high[1, 0] {
+  ^bb0(%x: index, %y: index):
+    tensor.yield %zero : f32
+  } : tensor<7x4xf32> to tensor<8x4xf32>
+  %v = vector.transfer_read %p[%i, %j], %any {in_bounds = [true, true]} : tensor<8x4xf32>, vector<4x4xf32>
+  return %v : vector<4x4xf32>
+}
+
+// Padding at the low end moves the indices: left alone.
+// CHECK-LABEL: func.func @low
+// CHECK: tensor.pad
+func.func @low(%a: tensor<7x4xf32>, %i: index, %j: index) -> vector<4x4xf32> {
+  %zero = arith.constant 0.0 : f32
+  %p = tensor.pad %a low[1, 0] high[0, 0] {
+  ^bb0(%x: index, %y: index):
+    tensor.yield %zero : f32
+  } : tensor<7x4xf32> to tensor<8x4xf32>
+  %v = vector.transfer_read %p[%i, %j], %zero {in_bounds = [true, true]} : tensor<8x4xf32>, vector<4x4xf32>
+  return %v : vector<4x4xf32>
+}
