@@ -68,12 +68,11 @@ def settle(low: Array, high: Array, dtype: str, ulps: float = 0.5) -> Interval:
     slack = 2 * ulps * lookup(dtype).unit_roundoff
     if ulps == 0.5 and bool(np.all((low == high) | np.isnan(low))) and bool(np.all(representable(low, dtype))):
         return Interval(low, high)
-    exact = ((low == high) & representable(low, dtype) & (ulps == 0.5)) | ~np.isfinite(low + high)
-    floor = 2 * ulps * tiny(dtype)
-    return Interval(
-        np.where(exact, low, low - slack * np.abs(low) - floor),
-        np.where(exact, high, high + slack * np.abs(high) + floor),
-    )
+    exact = (low == high) & representable(low, dtype) if ulps == 0.5 else np.zeros(np.shape(low), bool)
+    floor, most = 2 * ulps * tiny(dtype), float(ml_dtypes.finfo(lookup(dtype).numpy).max)
+    down = np.where(exact | ~np.isfinite(low), low, low - slack * np.abs(low) - floor)
+    up = np.where(exact | ~np.isfinite(high), high, high + slack * np.abs(high) + floor)
+    return Interval(np.where(down < -most, -np.inf, down), np.where(up > most, np.inf, up))
 
 
 def wrap(low: Array, high: Array, dtype: str) -> Interval:
@@ -159,14 +158,18 @@ def exact(op: Callable[[Array, Array], Array]) -> Callable[[Interval, Interval, 
 def increasing(function: Function, least: float = -np.inf, most: float = np.inf) -> Callable[[Interval, str], Interval]:
     """An elementary function that nowhere decreases and keeps to [least, most]; a vendor's or polynomial one.
 
-    Where it is undefined at the lower end but not at the upper, the result may be anything down to `least`.
+    Where it is defined for some of the values only, anything may come out.
     """
 
     def op(a: Interval, dtype: str) -> Interval:
         low, high = function(a.low), function(a.high)
-        low = np.where(np.isnan(low) & ~np.isnan(high), least, low)
         found = settle(low, high, dtype, FUNCTION_ULPS)
-        return Interval(np.maximum(found.low, least), np.minimum(found.high, most))
+        crosses = np.isnan(low) & np.isnan(high) & (a.low < 0) & (a.high > 0)
+        partly = (np.isnan(low) != np.isnan(high)) | crosses
+        return Interval(
+            np.where(partly, -np.inf, np.maximum(found.low, least)),
+            np.where(partly, np.inf, np.minimum(found.high, most)),
+        )
 
     return op
 
