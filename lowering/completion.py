@@ -51,12 +51,18 @@ def complete_to_cpu(module: Any) -> None:
     op = device_op(module)
     if op is not None:
         raise PassError(f"not checkable on the CPU: {op.name} needs the device", op.name, kind="unsupported")
-    freed = mlir.walk(module, lambda each: each.operation.name == "memref.dealloc" or dialect_of(each) in ("cf", "llvm"))
+    freed = mlir.walk(module, is_past_deallocation)
     for step in tail(deallocate=not freed):
         step.apply(module)
     left = mlir.walk(module, lambda each: dialect_of(each) != "llvm" and each.operation.name != "builtin.module")
     if left:
-        raise PassError(f"not checkable on the CPU: {left[0].name} is left after the standard tail", left[0].name)
+        name = next((each.name for each in left if dialect_of(each) != "builtin"), left[0].name)
+        raise PassError(f"not checkable on the CPU: {name} is left after the standard tail", name, kind="unsupported")
+
+
+def is_past_deallocation(op: Any) -> bool:
+    """Whether an op shows that a state has had its buffers freed, or has no structured loops left to do it in."""
+    return op.operation.name == "memref.dealloc" or dialect_of(op) in ("cf", "llvm")
 
 
 @cache

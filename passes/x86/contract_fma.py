@@ -21,7 +21,7 @@ ir = mlir.ir
 
 @dataclass(frozen=True)
 class ContractFma(Pass):
-    """Allows the fusion of every `arith.mulf` whose one use is an `arith.addf`; other flags stay as they are not set."""
+    """Allows the fusion of every `arith.mulf` whose one use is an `arith.addf`; flags that are set stay."""
 
     name: ClassVar[str] = "contract-fma"
 
@@ -29,7 +29,7 @@ class ContractFma(Pass):
         with mlir.context():
             contract = ir.Attribute.parse("#arith.fastmath<contract>")
             for add in mlir.walk(module, lambda op: op.operation.name == "arith.addf"):
-                products = [op for op in map(find.defining, add.operands) if is_product(op)]
+                products = [op for op in map(find.defining, add.operands) if op is not None and is_product(op)]
                 for op in (*products, add) if products else ():
                     if str(op.attributes["fastmath"]) == "#arith.fastmath<none>":
                         op.attributes["fastmath"] = contract
@@ -37,4 +37,4 @@ class ContractFma(Pass):
 
 def is_product(op: Any) -> bool:
     """Whether an op is a product with one use."""
-    return op is not None and op.name == "arith.mulf" and len(list(op.results[0].uses)) == 1
+    return op.name == "arith.mulf" and len(list(op.results[0].uses)) == 1

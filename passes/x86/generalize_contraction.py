@@ -33,7 +33,8 @@ class GeneralizeContraction(Pass):
             op.attributes[MARK] = mlir.ir.UnitAttr.get()
         mlir.transform(
             module,
-            f"""%c = transform.structured.match attributes {{{MARK}}} in %root : (!transform.any_op) -> !transform.any_op
+            f"""%c = transform.structured.match attributes {{{MARK}}} in %root
+              : (!transform.any_op) -> !transform.any_op
             %g = transform.structured.generalize %c : (!transform.any_op) -> !transform.any_op""",
         )
         for each in mlir.walk(module, lambda each: MARK in each.operation.attributes):

@@ -15,23 +15,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lowering import mlir
-from lowering.core import Pass
+from lowering import find, mlir
+from lowering.core import Pass, PassError
+
+MARK = "lower.hoist"
 
 
 @dataclass(frozen=True)
 class HoistAccumulators(Pass):
-    """Hoists reads and writes of the same slice out of the loops that only carry it."""
+    """Hoists the reads and writes of C out of the K loop around each `vector.contract`, and out of no other loop."""
 
     name: ClassVar[str] = "hoist-accumulators"
 
     def apply(self, module: Any) -> None:
+        contracts = find.vector_contracts(module)
+        if not contracts:
+            raise PassError("looked for a vector.contract and found none: run vectorize-contraction before")
+        loops = [loop for loop in map(k_loop, contracts) if loop is not None]
+        if not loops:
+            return  # K is one step: there is no loop to hoist out of
+        with mlir.context():
+            for loop in loops:
+                loop.attributes[MARK] = mlir.ir.UnitAttr.get()
         mlir.transform(
             module,
-            """%f = transform.structured.match ops{["func.func"]} in %root : (!transform.any_op) -> !transform.any_op
-            %l = transform.structured.match ops{["scf.for"]} in %root : (!transform.any_op) -> !transform.any_op
-            transform.loop.hoist_loop_invariant_subsets %l : !transform.any_op
-            transform.apply_licm to %l : !transform.any_op
-            transform.apply_patterns to %f { transform.apply_patterns.canonicalization } : !transform.any_op
-            transform.apply_cse to %f : !transform.any_op""",
+            f"""%l = transform.structured.match attributes {{{MARK}}} in %root
+              : (!transform.any_op) -> !transform.any_op
+            transform.loop.hoist_loop_invariant_subsets %l : !transform.any_op""",
         )
+        for loop in mlir.walk(module, lambda op: MARK in op.operation.attributes):
+            del loop.attributes[MARK]
+        mlir.run(module, "loop-invariant-code-motion,canonicalize,cse")
+
+
+def k_loop(contract: Any) -> Any | None:
+    """The innermost loop around a contract, where it steps A and B but not the accumulator; otherwise None."""
+    loop = next((each for each in find.parents(contract) if each.name == "scf.for"), None)
+    return loop if loop is not None and find.steps_k(loop, contract) else None

@@ -15,7 +15,7 @@ from lowering.core import PassError
 
 @dataclass(frozen=True)
 class Kernel:
-    """A contraction op with its loop dimensions named: one m, n and k, and all `others`; `a` and `b` are operand numbers."""
+    """A contraction op with its loops named: one m, n and k, and all `others`; `a` and `b` are operand numbers."""
 
     op: Any
     m: int

@@ -29,7 +29,7 @@ ir = mlir.ir
 
 @dataclass(frozen=True)
 class Source:
-    """Where a kernel's operand comes from: the cache block, the lane it starts at (None: zero), and its lane and k axes."""
+    """Where an operand comes from: the cache block, the lane it starts at (None: zero), and its lane and k axes."""
 
     block: Any
     start: Any | None
@@ -71,7 +71,7 @@ class Pack(Pass):
 
 
 def source_of(kernel: Kernel, number: int, loop: int) -> Source:
-    """Traces an operand through its padding and its slice to the cache block. Raises PassError where k is sliced too."""
+    """Traces an operand through padding and slice to the cache block. Raises PassError where k is sliced too."""
     value = kernel.op.operands[number]
     pad = is_a(value, "tensor.pad")
     value = pad.operands[0] if pad is not None else value
@@ -206,7 +206,7 @@ def panel_slice(kernel: Kernel, number: int, loop: int, source: Source, packed: 
 
 
 def read_panel(kernel: Kernel, number: int, loop: int, panel: Any) -> None:
-    """Puts a panel in the place of an operand: its map becomes (k, lane), and its widening goes if the panel is wide."""
+    """Puts a panel in the place of an operand: its map becomes (k, lane); its widening goes if the panel is wide."""
     op = kernel.op
     maps = find.maps(op)
     maps[number] = ir.AffineMap.get(3, 0, [slices.dim(kernel.k), slices.dim(loop)])

@@ -63,7 +63,10 @@ def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
     op = kernel.op
     with ir.InsertionPoint(op):
         sizes = slices.sizes_of(op.operands[2])
-        operands = [padded(op.operands[i], [full.get(loop) for loop in kernel.axes(i)]) for i in range(3)]
+        operands = [
+            padded(op.operands[i], [None if loop is None else full.get(loop) for loop in kernel.axes(i)])
+            for i in range(3)
+        ]
         new = op.clone()
         for number, value in enumerate(operands):
             new.operands[number] = value

@@ -22,7 +22,7 @@ ir = mlir.ir
 
 @dataclass(frozen=True)
 class PrefetchC(Pass):
-    """Prefetches the tile below for every in-bounds read of a tile in a loop of role "ir"; a hint only, never a fault."""
+    """Prefetches the tile below every whole tile that is read in a loop of role "ir"; a hint only, never a fault."""
 
     name: ClassVar[str] = "prefetch-c"
 

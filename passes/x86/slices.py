@@ -89,7 +89,7 @@ def as_value(size: Size) -> Any:
 
 
 def upper_bound(size: Size) -> int | None:
-    """The largest value a size can take: itself, or the constant among the results of the `affine.min` that makes it."""
+    """The largest value of a size: itself, or the constant among the results of the `affine.min` that makes it."""
     if isinstance(size, int):
         return size
     owner = None if isinstance(size, ir.BlockArgument) else size.owner.operation

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lowering import find, mlir
+from lowering import mlir
 from lowering.core import Pass
 
 ir = mlir.ir

@@ -4,7 +4,7 @@ before -> after:
   %r = linalg.generic ins(%a : tensor<1x6xf32>, %b : tensor<1x16xf32>) outs(%c : tensor<6x16xf32>)
 ->
   %va = vector.transfer_read %a : vector<1x6xf32>     // likewise %vb : vector<1x16xf32>, %vc : vector<6x16xf32>
-  %v = vector.contract %va, %vb, %vc                  // with the generic's maps; its widening casts become casts of vectors
+  %v = vector.contract %va, %vb, %vc                  // with the generic's maps, after its widening casts
   %r = vector.transfer_write %v, %c
 """
 

@@ -20,6 +20,7 @@ from lowering.targets.executor import DeviceError
 from lowering.targets.host import ENTRY, process
 
 ALIGNMENT = 256  # bytes: what `Program.allocate` promises
+ELF64 = b"\x7fELF\x02"
 BATCH_SECONDS = 20e-6  # a sample is at least this long, so that the clock's own cost (about 50 ns) does not show
 
 
@@ -141,7 +142,9 @@ class CpuProgram:
 
 
 def link(image: bytes) -> Any:
-    """A JIT engine that holds an object file. Raises DeviceError with LLVM's words."""
+    """A JIT engine that holds an object file. Raises DeviceError for what is none."""
+    if image[:5] != ELF64:  # MCJIT does not survive it
+        raise DeviceError("the image is no 64-bit ELF object")
     try:
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)

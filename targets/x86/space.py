@@ -70,7 +70,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
 
 
 def caches(knobs: Knobs, problem: Problem, target: Target) -> str | None:
-    """Why a block does not fit its cache, or None. A block that is as large as the problem counts at the problem's size."""
+    """Why a block does not fit its cache, or None. No block counts for more than the problem itself."""
     c = problem.contraction
     size = dtypes.lookup(c.accumulator).bytes
     m, n, k = (int(knobs[name]) or extent for name, extent in (("mc", c.m), ("nc", c.n), ("kc", c.k)))
@@ -114,7 +114,7 @@ def default(problem: Problem, target: Target) -> dict[str, Value]:
 
 
 def balanced(extent: int, most: int, step: int) -> int:
-    """The size of the fewest equal blocks of at most `most`, rounded up to a multiple of `step`; 0 where one is enough."""
+    """The size of the fewest equal blocks of at most `most`, rounded up to `step`; 0 where one is enough."""
     if extent <= most:
         return 0
     blocks = -(-extent // most)
@@ -152,4 +152,3 @@ def lower_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     optional = [name for name in ("prefetch_c",) if knobs[name]]
     steps = [*(name.replace("_", "-") for name in optional), "split-accumulators", "lower-contraction"]
     return (*steps, "scalar-a") if knobs["scalar_a"] else tuple(steps)
-
