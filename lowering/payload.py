@@ -27,7 +27,7 @@ class Reader:
     strict: bool
     module: Any = None
     values: dict[Any, Node | None] = field(default_factory=dict)  # None: not yet written
-    written: list[Any] = field(default_factory=list)  # buffers, in the order of their first write
+    written: set[Any] = field(default_factory=set)  # buffers
     inputs: list[Input] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -83,8 +83,7 @@ class Reader:
     def write(self, target: Any, node: Node) -> None:
         """A store of a whole tensor to a buffer."""
         self.values[target] = node
-        if target not in self.written:
-            self.written.append(target)
+        self.written.add(target)
 
     # --- ops -----------------------------------------------------------------------------------------------------
 

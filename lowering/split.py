@@ -243,8 +243,7 @@ def read_outside(nodes: Sequence[Node], owners: dict[int, int], whole: Whole) ->
     """The nodes whose values are needed outside the problem they belong to."""
     needed = {id(node) for node in whole.outputs}
     for node in nodes:
-        inside = owners[id(node)]
-        needed |= {id(each) for each in behind(node, whole) if inside < 0 or owners[id(each)] != inside}
+        needed |= {id(each) for each in behind(node, whole) if owners[id(each)] != owners[id(node)]}
     return needed
 
 

@@ -109,6 +109,19 @@ def test_the_role_finds_a_k_loop_whose_contraction_is_gone():
     assert [each.name for each in find.parents(loop)][:3] == ["scf.for", "scf.for", "func.func"]
 
 
+def test_a_loop_over_the_batch_is_no_k_loop():
+    module = mlir.parse(from_shape(4, 6, 8, "f32", batch=3).ir)
+    mlir.transform(
+        module,
+        """%0 = transform.structured.match ops{["linalg.batch_matmul"]} in %root
+            : (!transform.any_op) -> !transform.any_op
+        %1, %l:3 = transform.structured.tile_using_for %0 tile_sizes [1, 2, 2]
+            : (!transform.any_op) -> (!transform.any_op, !transform.any_op, !transform.any_op, !transform.any_op)""",
+    )
+    with pytest.raises(PassError, match=r"looked for a K loop .* found none"):
+        find.k_loop(module)
+
+
 def test_no_k_loop_says_what_was_looked_for():
     module = mlir.parse(from_shape(4, 6, 8, "f32").ir)
     with pytest.raises(PassError, match=r"looked for a K loop .* found none"):

@@ -100,6 +100,13 @@ HEADS = """func.func @f(%a: tensor<2x3x4x5xf32>, %b: tensor<2x3x6x5xf32>) -> ten
       ins(%a, %b : tensor<2x3x4x5xf32>, tensor<2x3x6x5xf32>) outs(%z : tensor<2x3x4x6xf32>) -> tensor<2x3x4x6xf32>
   return %r : tensor<2x3x4x6xf32>
 }"""
+MOVED_BATCH = """func.func @f(%a: tensor<2x4x5xbf16>, %b: tensor<2x5x6xbf16>) -> tensor<4x2x6xf32> {
+  %z = arith.constant dense<0.0> : tensor<4x2x6xf32>
+  %r = linalg.contract indexing_maps = [affine_map<(b, i, j, k) -> (b, i, k)>, affine_map<(b, i, j, k) -> (b, k, j)>,
+      affine_map<(b, i, j, k) -> (i, b, j)>]
+      ins(%a, %b : tensor<2x4x5xbf16>, tensor<2x5x6xbf16>) outs(%z : tensor<4x2x6xf32>) -> tensor<4x2x6xf32>
+  return %r : tensor<4x2x6xf32>
+}"""
 HALF = """func.func @f(%a: tensor<4x8xf16>, %b: tensor<8x6xf16>, %c: tensor<4x6xf16>) -> tensor<4x6xf16> {
   %r = linalg.matmul ins(%a, %b : tensor<4x8xf16>, tensor<8x6xf16>) outs(%c : tensor<4x6xf16>) -> tensor<4x6xf16>
   return %r : tensor<4x6xf16>
@@ -153,6 +160,7 @@ def epilogue(a, b, bias, old):
         (ACCUMULATES, "nn", "a b c out", lambda a, b, c: [a @ b + c]),
         (EPILOGUE, "nn", "a b in2 in3 out0 out1", epilogue),
         (HEADS, "other", "a b out", lambda a, b: [np.einsum("bhik,bhjk->bhij", a, b)]),
+        (MOVED_BATCH, "other", "a b out", lambda a, b: [np.einsum("bik,bkj->ibj", a, b)]),
         (HALF, "nn", "a b in2 out", lambda a, b, c: [a @ b + c]),
         (WEIGHTS, "nn", "a c b out", lambda a, c, w: [a @ w + c]),
     ],
@@ -169,6 +177,7 @@ def epilogue(a, b, bias, old):
         "accumulates",
         "epilogue",
         "heads",
+        "moved batch",
         "half",
         "weights",
     ],

@@ -91,6 +91,12 @@ def test_maximumf_propagates_nan_and_maxnumf_does_not():
             "%c = arith.constant 3 : i32\n %p = arith.cmpi sge, %x, %c : i32\n %y = arith.extui %p : i1 to i32",
             lambda x: (x >= 3).astype(int),
         ),
+        (
+            "%c = arith.constant 3 : i32\n %p = arith.cmpi sge, %x, %c : i32\n %t = arith.constant true\n"
+            "%q = arith.xori %p, %t : i1\n %y = arith.extsi %q : i1 to i32",
+            lambda x: -(x < 3).astype(int),
+        ),
+        ("%t = arith.constant true\n %w = arith.extsi %t : i1 to i32\n %y = arith.addi %x, %w : i32", lambda x: x - 1),
     ],
 )
 def test_integer_ops(body, function):
@@ -109,11 +115,12 @@ def test_integers_are_exact_and_wrap():
 
 @pytest.mark.parametrize(("dtype", "numpy_type"), [("f16", np.float16), ("bf16", ml_dtypes.bfloat16)])
 def test_rounding_is_one_rounding_at_the_end(dtype, numpy_type):
-    problem = from_shape(5, 7, 33, dtype)
-    a, b = (RNG.integers(-8, 9, shape).astype(numpy_type) for shape in ((5, 33), (33, 7)))
+    problem = from_shape(5, 7, 999, dtype)
+    a, b = (RNG.integers(-16, 17, shape).astype(numpy_type) for shape in ((5, 999), (999, 7)))
     exact = a.astype(float) @ b.astype(float)
     np.testing.assert_array_equal(evaluate(problem, [a, b])[0], exact)
     rounded = evaluate(problem, [a, b], rounding=True)[0]
+    assert (rounded != exact).any()
     np.testing.assert_array_equal(rounded, exact.astype(np.float32).astype(numpy_type).astype(float))
 
 
@@ -143,19 +150,21 @@ def test_an_unknown_op_is_not_checkable():
 
 def test_broadcast_positions():
     problem = from_text("""func.func @f(%a: tensor<2x3xf32>, %b: tensor<3x4xf32>, %row: tensor<4xf32>,
-        %column: tensor<1x2xf32>) -> tensor<2x4xf32> {
+        %column: tensor<1x2xf32>, %old: tensor<4x2xf32>) -> tensor<2x4xf32> {
       %z = arith.constant dense<0.0> : tensor<2x4xf32>
       %r = linalg.matmul ins(%a, %b : tensor<2x3xf32>, tensor<3x4xf32>) outs(%z : tensor<2x4xf32>) -> tensor<2x4xf32>
       %e = tensor.empty() : tensor<2x4xf32>
       %s = linalg.generic {indexing_maps = [affine_map<(j, i) -> (i, j)>, affine_map<(j, i) -> (j)>,
-          affine_map<(j, i) -> (0, i)>, affine_map<(j, i) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
-          ins(%r, %row, %column : tensor<2x4xf32>, tensor<4xf32>, tensor<1x2xf32>) outs(%e : tensor<2x4xf32>) {
-      ^bb0(%x: f32, %y: f32, %w: f32, %o: f32):
+          affine_map<(j, i) -> (0, i)>, affine_map<(j, i) -> (j, i)>, affine_map<(j, i) -> (i, j)>],
+          iterator_types = ["parallel", "parallel"]} ins(%r, %row, %column, %old
+          : tensor<2x4xf32>, tensor<4xf32>, tensor<1x2xf32>, tensor<4x2xf32>) outs(%e : tensor<2x4xf32>) {
+      ^bb0(%x: f32, %y: f32, %w: f32, %u: f32, %o: f32):
         %p = arith.mulf %x, %y : f32
         %q = arith.addf %p, %w : f32
-        linalg.yield %q : f32
+        %t = arith.addf %q, %u : f32
+        linalg.yield %t : f32
       } -> tensor<2x4xf32>
       return %s : tensor<2x4xf32>
     }""")
-    a, b, row, column = (RNG.standard_normal(each.shape) for each in problem.arguments[:4])
-    np.testing.assert_allclose(evaluate(problem, [a, b, row, column])[0], a @ b * row + column.T, rtol=1e-14)
+    a, b, row, column, old = inputs = [RNG.standard_normal(each.shape) for each in problem.arguments[:5]]
+    np.testing.assert_allclose(evaluate(problem, inputs)[0], a @ b * row + column.T + old.T, rtol=1e-13)
