@@ -100,6 +100,8 @@ def agreement(error: Array, allowed: Array, limits: Interval) -> tuple[str, floa
     """Words, the largest error, and the bound at that element, of an output that is right."""
     if not np.any(limits.low < limits.high):
         return "bit for bit", 0.0, 0.0
+    if not np.isfinite(allowed).any():
+        return "no bound can be claimed: K is too large for this accumulator", 0.0, 0.0
     usual = np.where(np.isfinite(error) & np.isfinite(allowed), error, 0.0)
     place = np.unravel_index(int(np.argmax(usual)), usual.shape)
     return "every element within its bound", float(usual[place]), float(allowed[place])

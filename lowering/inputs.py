@@ -88,28 +88,33 @@ def start(problem: Problem) -> int | None:
 
 @dataclass(frozen=True)
 class Ranges:
-    """Integer ranges: one operand in [-wide, wide], the other in [-narrow, narrow]; how dense its changes are."""
+    """Integer ranges: one operand in [-wide, wide], the other in [-narrow, narrow].
+
+    `fill` is the share of the first that is not zero, `density` that of the second's changes along K.
+    """
 
     wide: int
     narrow: int
+    fill: float
     density: float
 
 
 def ranges(c: Contraction) -> Ranges:
     """Ranges for which every partial sum is exact in the accumulator, and the total (8 sigma) in the output too.
 
-    wide * narrow * K stays below half of 2^p of the accumulator. The total is a sum of about K/2 * density terms of
-    up to `wide`, so its standard deviation is wide / sqrt(3) * sqrt(K/2 * density), and eight of those fit into 2^p
-    of the output.
+    wide * narrow * K * fill stays below half of 2^p of the accumulator; only a narrow one has to leave zeros. The
+    total is a sum of about K/2 * density terms of up to `wide`, so its standard deviation is
+    wide / sqrt(3) * sqrt(K/2 * density), and eight of those fit into 2^p of the output.
     """
     element, accumulator, output = (lookup(name) for name in (c.element, c.accumulator, c.output))
     half = max(c.k // 2, 1)
-    budget = max(2**accumulator.mantissa // max(c.k, 1), 1)
+    budget = 2.0**accumulator.mantissa / c.k
     total = 2.0 ** (output.mantissa + 1) / 8 if output.kind == "float" else 2.0 ** (output.bits - 1) / 8
     largest = 2 ** (element.mantissa + 1)
     wide = int(max(1, min(largest, MOST, budget // 2, total * 3**0.5 / min(half, 4) ** 0.5)))
-    narrow = int(max(1, min(largest, MOST, budget // wide)))
-    return Ranges(wide, narrow, min(1.0, (total * 3**0.5 / wide) ** 2 / half))
+    narrow = int(max(2, min(largest, MOST, budget // wide)))
+    fill = 1.0 if budget >= 2 else budget / 4
+    return Ranges(wide, narrow, fill, min(1.0, (total * 3**0.5 / wide) ** 2 / half))
 
 
 def integers(problem: Problem, seed: int) -> tuple[Array, ...]:
@@ -128,7 +133,7 @@ def integers(problem: Problem, seed: int) -> tuple[Array, ...]:
         return tuple(found)
     plan = ranges(problem.contraction)
     wide, narrow = pair if seed % 2 == 0 else (pair[1], pair[0])
-    found[wide.index] = mirrored(rng, arguments[wide.index], wide, plan.wide)
+    found[wide.index] = mirrored(rng, arguments[wide.index], wide, plan)
     found[narrow.index] = repeated(rng, arguments[narrow.index], narrow, plan)
     return tuple(found)
 
@@ -142,11 +147,14 @@ def small_integers(rng: np.random.Generator, argument: Argument) -> Array:
     return rng.integers(low, high, argument.shape, dtype=np.int32, endpoint=True).astype(dtype.numpy)
 
 
-def mirrored(rng: np.random.Generator, argument: Argument, operand: Operand, wide: int) -> Array:
+def mirrored(rng: np.random.Generator, argument: Argument, operand: Operand, plan: Ranges) -> Array:
     """Integers in [-wide, wide] whose second half along K is minus the first; what is over of an odd K is small."""
     flat = k_last(np.zeros(argument.shape, np.float32), operand)
     half = flat.shape[-1] // 2
-    flat[..., :half] = rng.integers(-wide, wide, (*flat.shape[:-1], half), dtype=np.int32, endpoint=True)
+    shape = (*flat.shape[:-1], half)
+    flat[..., :half] = rng.integers(-plan.wide, plan.wide, shape, dtype=np.int32, endpoint=True)
+    if plan.fill < 1:
+        flat[..., :half] *= rng.random(shape, np.float32) < plan.fill
     flat[..., half : 2 * half] = -flat[..., :half]
     flat[..., 2 * half :] = rng.integers(-4, 4, (*flat.shape[:-1], flat.shape[-1] % 2), endpoint=True)
     return k_back(flat, argument, operand)

@@ -33,6 +33,7 @@ MOST = 200  # hot samples that are enough
 SLOW = 0.5  # seconds a call: caches no longer matter, and every call costs
 WORSE = 3.0  # times the best known at which it is
 BLOCK_SECONDS = 0.005  # what a block of calls should last
+WARM_SECONDS = 0.03  # how long to warm up
 BLOCK_MOST = 20  # calls in a block
 ALIGN = 256  # bytes: what device pointers are aligned to
 CACHES = ("last_level_cache_bytes", "l3_bytes", "l2_bytes")
@@ -119,7 +120,7 @@ def interleave(
 
     Something slower than half a second a call is not run to warm up, and its rotated time is a single sample.
     """
-    first, peer = hot(1)[0], baseline(2)[1] if baseline else 0.0
+    first, peer = warm(hot), warm(baseline) if baseline else 0.0
     before = samples(baseline, peer) if baseline else []
     found: tuple[list[float], list[float], list[float]] = ([first] if first > SLOW else [], [], [])
     began, stopped = time.perf_counter(), False
@@ -133,6 +134,15 @@ def interleave(
     after = samples(baseline, peer) if baseline else []
     drift = statistics.median(after) / statistics.median(before) if baseline else None
     return Samples(tuple(found[0]), tuple(found[1]), tuple(found[2]), drift, stopped)
+
+
+def warm(timer: Timer) -> float:
+    """Calls until clocks and caches have settled; the seconds of the last call. A slow one is called only once."""
+    began = time.perf_counter()
+    last = timer(1)[0]
+    while last < WARM_SECONDS and time.perf_counter() - began < WARM_SECONDS:
+        last = timer(max(1, min(BLOCK_MOST, int(BLOCK_SECONDS / max(last, 1e-9)))))[-1]
+    return last
 
 
 def samples(timer: Timer, once: float) -> list[float]:

@@ -73,6 +73,25 @@ def test_integer_inputs_leave_no_room(dtype: str, k: int, seed: int) -> None:
         assert np.unique(exact).size > 5, "and the outputs differ"
 
 
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+@pytest.mark.parametrize("k", [8, 200, 2000])
+def test_integer_inputs_are_exact_in_an_accumulator_that_is_narrow_itself(dtype: str, k: int) -> None:
+    text = f"""func.func @main(%a: tensor<5x{k}x{dtype}>, %b: tensor<{k}x6x{dtype}>) -> tensor<5x6x{dtype}> {{
+      %z = arith.constant 0.0 : {dtype}
+      %e = tensor.empty() : tensor<5x6x{dtype}>
+      %f = linalg.fill ins(%z : {dtype}) outs(%e : tensor<5x6x{dtype}>) -> tensor<5x6x{dtype}>
+      %r = linalg.matmul ins(%a, %b : tensor<5x{k}x{dtype}>, tensor<{k}x6x{dtype}>)
+        outs(%f : tensor<5x6x{dtype}>) -> tensor<5x6x{dtype}>
+      return %r : tensor<5x6x{dtype}>
+    }}"""
+    problem = from_text(text, strict_semantics=True)
+    assert problem.contraction.accumulator == dtype
+    values = inputs.integers(problem, 0)
+    found = limits(problem, values)[0]
+    assert np.array_equal(found.low, found.high)
+    assert np.unique(found.low).size > 5
+
+
 @pytest.mark.parametrize("output", ["f16", "bf16"])
 @pytest.mark.parametrize("k", [64, 1024])
 def test_integer_inputs_overflow_a_narrow_accumulator(output: str, k: int) -> None:

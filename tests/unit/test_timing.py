@@ -96,7 +96,13 @@ def test_far_from_the_best_stops_after_three_samples() -> None:
     calls.clear()
     near = timing.interleave(timer("hot", 0.1), timer("rotated", 0.1), timer("baseline", 0.2), best=0.05, seconds=0.0)
     assert not near.stopped
-    assert calls == ["hot", "baseline", "baseline", *["hot", "rotated", "baseline"] * 3, "baseline"]
+    assert calls == [
+        "hot",
+        "baseline",
+        "baseline",
+        *["hot", "rotated", "baseline"] * 3,
+        "baseline",
+    ]  # warm, before, ...
     assert near.drift == 1.0
 
 
