@@ -6,6 +6,7 @@ taken up again from any of them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -79,7 +80,7 @@ def lower(
             step.apply(module)
             check_entry(module, problem.arguments)
         except PassError as error:
-            return Lowered(failure(error, index, step, folder), tuple(stages))
+            return Lowered(failure(error, index, step, folder, stages[0].file), tuple(stages))
         stages.append(record(module, index, str(step), time.perf_counter() - began, folder, slug(step)))
     return build(module, problem, target, steps, texts, folder, tuple(stages), at)
 
@@ -135,13 +136,15 @@ def named_main(op: Any) -> bool:
     return "sym_name" in attributes and attributes["sym_name"].value == "main"
 
 
-def failure(error: PassError, index: int, step: Pass, folder: Path | None) -> Failure:
+def failure(error: PassError, index: int, step: Pass, folder: Path | None, first: str) -> Failure:
     """A pass's error as a value, its long text in a file."""
     log = None
     if folder is not None and error.log:
         log = folder / f"{index:02d}-{slug(step)}.log"
         log.write_text(error.log)
-    return Failure("lower", error.kind, error.reason, index, str(step), error.where, log)
+    # Ops keep the locations of the text that was parsed, which is the first state's file.
+    where = re.sub(r"^-(?=:\d)", first, mlir.place(error.where))
+    return Failure("lower", error.kind, error.reason, index, str(step), where, log)
 
 
 def build_failure(error: PassError, folder: Path | None) -> Failure:

@@ -12,7 +12,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lowering.core import PassError
@@ -72,9 +72,14 @@ def digest(state: str) -> str:
 def first_diagnostic(error: Any, name: str = "-") -> tuple[str, str]:
     """The first error message of an MLIRError, on one line, and where it points. The rest (often the whole IR) stays out."""
     for diagnostic in error.error_diagnostics:
-        where = str(diagnostic.location).removeprefix("loc(").removesuffix(")").replace('"-"', name).replace('"', "")
-        return one_line(diagnostic.message), "" if where == "unknown" else where
+        return one_line(diagnostic.message), place(str(diagnostic.location), name)
     return one_line(str(error)), ""
+
+
+def place(location: str, name: str = "-") -> str:
+    """A location as file:line:col, `name` standing for text that was parsed from memory; empty where it is unknown."""
+    bare = location.removeprefix("loc(").removesuffix(")").replace('"-"', name).replace('"', "")
+    return "" if bare == "unknown" else bare
 
 
 def one_line(message: str, most: int = 300) -> str:
@@ -84,16 +89,22 @@ def one_line(message: str, most: int = 300) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+@lru_cache(maxsize=512)
+def manager(pipeline: str) -> Any:
+    """A pass manager of a textual pipeline, kept for the next run. Raises PassError where MLIR does not read it."""
+    try:
+        made = passmanager.PassManager.parse(f"builtin.module({pipeline})")
+    except ValueError as error:
+        raise PassError(one_line(str(error)), log=str(error)) from None
+    made.enable_verifier(True)
+    return made
+
+
 def run(module: Any, pipeline: str) -> None:
     """Runs a textual pipeline (without `builtin.module(...)` around it) on a module. Raises PassError on failure."""
     with context():
         try:
-            manager = passmanager.PassManager.parse(f"builtin.module({pipeline})")
-        except ValueError as error:
-            raise PassError(one_line(str(error)), log=str(error)) from None
-        manager.enable_verifier(True)
-        try:
-            manager.run(module.operation)
+            manager(pipeline).run(module.operation)
         except ir.MLIRError as error:
             reason, where = first_diagnostic(error)
             raise PassError(reason, where, str(error)) from None
