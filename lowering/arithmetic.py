@@ -41,9 +41,7 @@ def rounded(value: Array, dtype: str) -> Array:
 
 def constant(attribute: Any) -> Array:
     """A scalar constant's attribute as an array of rank 0."""
-    value = attribute.value
-    if isinstance(value, bool):
-        value = -int(value)  # an i1 is one signed bit
+    value = attribute.value  # `true` is -1: an i1 is one signed bit
     return np.asarray(value, np.float64 if isinstance(value, float) else np.int64)
 
 

@@ -200,6 +200,18 @@ def test_the_normal_form_of_a_matmul():
     assert "in restrict writable %arg2" in problem.ir
 
 
+def test_copies_leave_no_trace():
+    copy = "%y = linalg.copy ins(%r : tensor<4x6xf32>) outs(%e : tensor<4x6xf32>) -> tensor<4x6xf32>\n  return %y"
+    assert from_text(TENSORS.replace("return %r", copy)).ir == from_text(TENSORS).ir
+
+
+def test_a_start_that_is_not_zero_is_added():
+    problem = from_text(TENSORS.replace("0.0", "2.5"))
+    a, b = random_inputs(problem)
+    np.testing.assert_array_equal(evaluate(problem, [a, b])[0], a @ b + 2.5)
+    assert problem.epilogue == ("addf",)
+
+
 def test_the_elementwise_ops_are_named():
     problem = from_text(EPILOGUE)
     assert problem.epilogue == ("bias", "residual", "relu", "cast")
