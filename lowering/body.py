@@ -54,6 +54,9 @@ RULES: dict[str, Rule] = {
     "arith.minnumf": exact(np.fmin),
     "arith.maxsi": exact(np.maximum),
     "arith.minsi": exact(np.minimum),
+    "arith.andi": intervals.bitwise(np.bitwise_and),
+    "arith.ori": intervals.bitwise(np.bitwise_or),
+    "arith.xori": intervals.bitwise(np.bitwise_xor),
     "arith.select": intervals.choose,
     "arith.extf": lambda a, _: a,
     "arith.extsi": lambda a, _: a,
@@ -122,6 +125,8 @@ def apply(op: Any, operands: Sequence[Interval]) -> Interval:
         return intervals.point(constant(op.attributes["value"]))
     if op.name in RULES:
         return RULES[op.name](*operands, str(op.results[0].type))
+    if op.name in ("arith.extui", "arith.uitofp") and str(op.operands[0].type) == "i1":
+        return operands[0].map(np.abs)  # true is -1 where it is a signed bit
     if op.name in ("arith.cmpf", "arith.cmpi"):
         names = FLOATS if op.name == "arith.cmpf" else INTEGERS
         number = op.attributes["predicate"].value

@@ -274,6 +274,9 @@ def perturbed(inputs: Sequence[Array], index: int, seed: int) -> tuple[Array, ..
     rng = np.random.default_rng((seed, 4, index))
     values = inputs[index].copy()
     place = tuple(int(rng.integers(n)) for n in values.shape)
+    if values.dtype == np.bool_:
+        values[place] = not values[place]
+        return (*inputs[:index], values, *inputs[index + 1 :])
     old = float(values[place])
     lowest = values.dtype.kind == "i" and old == np.iinfo(values.dtype).min
     values[place] = old + 2 if abs(old) < 1 or lowest else -old

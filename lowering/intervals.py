@@ -194,10 +194,24 @@ def lipschitz(function: Function) -> Callable[[Interval, str], Interval]:
 def choose(condition: Interval, a: Interval, b: Interval, _: str) -> Interval:
     """select: both branches where the condition is not certain."""
     both = Interval(np.fmin(a.low, b.low), np.fmax(a.high, b.high))
-    yes, no = condition.low == 1, condition.high == 0
+    sure = condition.low == condition.high
+    yes, no = sure & (condition.low != 0), sure & (condition.low == 0)
     return Interval(
         np.where(yes, a.low, np.where(no, b.low, both.low)), np.where(yes, a.high, np.where(no, b.high, both.high))
     )
+
+
+def bitwise(op: Callable[[Array, Array], Array]) -> Callable[[Interval, Interval, str], Interval]:
+    """and, or, xor: exact on known values; elsewhere the whole range of the type."""
+
+    def found(a: Interval, b: Interval, dtype: str) -> Interval:
+        whole = lookup(dtype).bits
+        low, high = (0.0, 1.0) if whole == 1 else (-(2.0 ** (whole - 1)), 2.0 ** (whole - 1) - 1)
+        known = (a.low == a.high) & (b.low == b.high)
+        value = op(a.low.astype(np.int64), b.low.astype(np.int64)).astype(np.float64)
+        return Interval(np.where(known, value, low), np.where(known, value, high))
+
+    return found
 
 
 def compare(predicate: str, a: Interval, b: Interval) -> Interval:

@@ -378,6 +378,39 @@ def test_large_products_by_freivalds_and_a_sample(monkeypatch: pytest.MonkeyPatc
     assert {"rows, random, seed 0", "columns, random, seed 0", "corners, random, seed 0"} <= set(names)
 
 
+def test_a_large_product_with_its_own_transpose_is_compared_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "WHOLE", 0)
+    text = """func.func @main(%a: tensor<20x9xf32>) -> tensor<20x20xf32> {
+      %z = arith.constant 0.0 : f32
+      %e = tensor.empty() : tensor<20x20xf32>
+      %f = linalg.fill ins(%z : f32) outs(%e : tensor<20x20xf32>) -> tensor<20x20xf32>
+      %r = linalg.matmul indexing_maps = [affine_map<(m,n,k)->(m,k)>, affine_map<(m,n,k)->(n,k)>,
+        affine_map<(m,n,k)->(m,n)>] ins(%a, %a : tensor<20x9xf32>, tensor<20x9xf32>) outs(%f : tensor<20x20xf32>)
+        -> tensor<20x20xf32>
+      return %r : tensor<20x20xf32>
+    }"""
+    problem = from_text(text)
+    found = full(problem, kernels.honest(problem))
+    assert all(check.ok for check in found)
+    assert {"integers, seed 0", "random, seed 0"} <= {check.name for check in found}
+
+
+MASKED = """%p = arith.cmpf ogt, %s, %z : f32
+      %q = arith.cmpf olt, %y, %z : f32
+      %m = arith.ori %p, %q : i1
+      %g = arith.uitofp %m : i1 to f32
+      %h = arith.mulf %s, %g : f32
+      %u = arith.select %p, %h, %y : f32"""
+
+
+def test_conditions_in_an_epilogue() -> None:
+    problem = from_text(EPILOGUE.replace("BODY", MASKED))
+    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    for right, wrong in (("arith.ori", "arith.andi"), ("arith.cmpf ogt", "arith.cmpf olt")):
+        changed = problem.ir.replace(right, wrong)
+        assert words(kernels.compiled(changed, problem), problem).startswith("WRONG: integers, seed 0")
+
+
 def test_one_wrong_element_of_a_large_product_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "WHOLE", 0)
     monkeypatch.setattr(freivalds, "LINES", 1)
