@@ -53,4 +53,4 @@ bench: setup  ## the figures: speed of builds and of what was built, each beside
 	@set -e; for bench in scripts/bench_*.py; do echo "== $$bench"; PYTHONSAFEPATH=1 $(BIN)/python $$bench; done
 
 clean:  ## remove the environment and the caches; runs/ stays
-	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis *.egg-info build dist tests/passes/Output
+	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -30,7 +30,7 @@ class Given:
     """Proposes the one schedule that the user gave."""
 
     name: ClassVar[str] = "given"
-    schedule: Schedule = Schedule()
+    schedule: Schedule
 
     def propose(self, problem: Problem, target: Target, records: Sequence[Any], n: int) -> Sequence[Proposal]:
         return () if records or n < 1 else (Proposal(self.schedule),)

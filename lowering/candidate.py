@@ -134,9 +134,7 @@ def timed(done: Outcome, measured: timing.Timing) -> Outcome:
     if measured.ok:
         return replace(done, timing=measured)
     verdict = verify.verdict(done.checks)
-    return replace(
-        done, words=verdict.words, failure=Failure("time", "wrong", verdict.words.removeprefix("WRONG: "))
-    )
+    return replace(done, words=verdict.words, failure=Failure("time", "wrong", verdict.words.removeprefix("WRONG: ")))
 
 
 class Clock:

@@ -1,8 +1,8 @@
 """The frozen values that everything else passes around. Imports nothing of ours.
 
 A *state* is an IR module; a *pass* takes a state to a state; a *schedule* is a tuple of passes and its text is an MLIR
-pass pipeline. A schedule ends in a *binary* or in a *failure*, and a failure is a value too: it has a stage, a class and
-a one-line reason, for people and for the proposers alike.
+pass pipeline. A schedule ends in a *binary* or in a *failure*, and a failure is a value too: it has a stage, a class
+and a one-line reason, for people and for the proposers alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 Stage = Literal["parse", "lower", "codegen", "link", "load", "verify", "time"]
-Class = Literal["illegal", "unsupported", "compiler bug", "resources", "timeout", "crash", "memory", "wrong", "no device"]
+Class = Literal[
+    "illegal", "unsupported", "compiler bug", "resources", "timeout", "crash", "memory", "wrong", "no device"
+]  # fmt: skip
 
 
 class UserError(Exception):
@@ -21,11 +23,12 @@ class UserError(Exception):
 
 
 class PassError(Exception):
-    """A pass that cannot do its work on this state. `reason` is one line; `where` an MLIR location or op; `log` the long text."""
+    """A pass that cannot do its work on a state. `reason`: one line, `where` a location or op, `log` the long text."""
 
     def __init__(self, reason: str, where: str = "", log: str = "", kind: Class = "illegal") -> None:
         super().__init__(reason)
-        self.reason, self.where, self.log, self.kind = reason, where, log, kind
+        self.reason, self.where, self.log = reason, where, log
+        self.kind: Class = kind
 
 
 # --- the problem -----------------------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ class Pass:
     name: ClassVar[str]
 
     def apply(self, module: Any) -> None:
-        """Changes the live `ir.Module` in place. Raises PassError where it cannot; sees nothing but module and fields."""
+        """Changes the live `ir.Module` in place, seeing only it and the fields. Raises PassError where it cannot."""
         raise NotImplementedError
 
     @classmethod
@@ -241,7 +244,8 @@ class Binary:
     arguments: tuple[Argument, ...]
     launches: tuple[Launch, ...] = ()
     kernels: tuple[Kernel, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)  # llvm, asm, ptx: when asked
+    # llvm, asm, ptx: where they were asked for
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def lower(
     module = mlir.parse(state, problem.name)
     if done and folder is not None:
         (folder / "00-input.mlir").write_text(problem.ir)
-    stages.append(record(module, done, f"from {done:02d}" if done else "input", 0.0, folder, "from" if done else "input"))
+    label, name = (f"from {done:02d}", "from") if done else ("input", "input")
+    stages.append(record(module, done, label, 0.0, folder, name))
     for index, step in enumerate(passes[done:], start=done + 1):
         at(f"{index}: {step}")
         began = time.perf_counter()
@@ -127,7 +128,8 @@ def check_entry(module: Any, arguments: tuple[Argument, ...]) -> None:
     types = [str(t).split(",")[0].removesuffix(">") for t in entry.type.inputs]
     wanted = [f"memref<{''.join(f'{n}x' for n in a.shape)}{a.dtype}" for a in arguments]
     if types != wanted:
-        raise PassError(f"the pass changed the arguments of @main: expected {', '.join(wanted)}, found {', '.join(types)}")
+        change = f"expected {', '.join(wanted)}, found {', '.join(types)}"
+        raise PassError(f"the pass changed the arguments of @main: {change}")
 
 
 def named_main(op: Any) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
@@ -30,21 +30,21 @@ def dialect(name: str) -> Any:
 
 @cache
 def context() -> Any:
-    """The one context of this process (a fresh one costs 8 ms). Multithreading is off: processes scale, threads do not."""
+    """The one context of this process (a fresh one costs 8 ms), without threads: processes scale, threads do not."""
     ctx = ir.Context()
     ctx.enable_multithreading(False)
     return ctx
 
 
 @contextmanager
-def scope() -> Iterator[None]:
+def scope() -> Generator[None]:
     """Enters the context and an unknown location, which creating an op needs."""
     with context(), ir.Location.unknown():
         yield
 
 
 def parse(text: str, name: str = "-") -> Any:
-    """The module of `text`. Raises PassError whose `where` is file:line:col and whose reason is the parser's own message."""
+    """The module of `text`. Raises PassError with the parser's own message, and file:line:col as `where`."""
     with context():
         try:
             return ir.Module.parse(text)
@@ -70,7 +70,7 @@ def digest(state: str) -> str:
 
 
 def first_diagnostic(error: Any, name: str = "-") -> tuple[str, str]:
-    """The first error message of an MLIRError, on one line, and where it points. The rest (often the whole IR) stays out."""
+    """The first error message of an MLIRError, on one line, and where it points; not the rest, often the whole IR."""
     for diagnostic in error.error_diagnostics:
         return one_line(diagnostic.message), place(str(diagnostic.location), name)
     return one_line(str(error)), ""
@@ -136,7 +136,7 @@ def transform(module: Any, script: str) -> None:
 
 
 def walk(root: Any, wanted: Callable[[Any], bool]) -> list[Any]:
-    """All ops under `root` (a module or an op), post-order, for which `wanted(op)`; collected first, so they may be changed."""
+    """All ops under `root` (a module or an op), post-order, for which `wanted(op)`; a list, so they may be changed."""
     found: list[Any] = []
 
     def visit(op: Any) -> Any:

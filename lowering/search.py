@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Options:
     timed: bool = True
     texts: tuple[str, ...] = ("llvm", "asm")
     seed: int = 0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     start: tuple[int, str] | None = None  # passes already applied, state text
     edited: bool = False  # the state of `start` is not the run's own, so there is no witness
     command: str = ""
@@ -151,10 +151,13 @@ def kernel_records(binary: Binary) -> list[store.KernelRecord]:
     """Each kernel's resources with the shape of its (first) launch."""
     launches = {launch.kernel: launch for launch in reversed(binary.launches)}
     return [
-        store.KernelRecord(
-            **{**asdict(kernel), "notes": list(kernel.notes)},
-            grid=launches[kernel.name].grid if kernel.name in launches else None,
-            block=launches[kernel.name].block if kernel.name in launches else None,
+        store.KernelRecord.model_validate(
+            {
+                **asdict(kernel),
+                "notes": list(kernel.notes),
+                "grid": launches[kernel.name].grid if kernel.name in launches else None,
+                "block": launches[kernel.name].block if kernel.name in launches else None,
+            }
         )
         for kernel in binary.kernels
     ]
@@ -167,7 +170,7 @@ def failure_record(failure: Failure, outcome: Outcome, folder: Path, proposal: P
 
 
 def reproduce(failure: Failure, folder: Path, proposal: Proposal) -> str:
-    """The command that repeats a failure: the failing pass on the last good state, or the rest of the run from there."""
+    """The command that repeats a failure: the pass on the last good state, or the rest of the run from there."""
     states = sorted(folder.glob("[0-9][0-9]-*.mlir"))
     if not states:
         return ""

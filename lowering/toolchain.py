@@ -8,7 +8,9 @@ from importlib import metadata
 
 from lowering import mlir
 
-PACKAGES = ("torch-mlir", "mlir-python-bindings", "llvmlite", "numpy", "ziglang", "nvidia-cuda-nvcc", "cuda-bindings", "torch")
+PACKAGES = (
+    "torch-mlir", "mlir-python-bindings", "llvmlite", "numpy", "ziglang", "nvidia-cuda-nvcc", "cuda-bindings", "torch"
+)  # fmt: skip
 
 
 @cache

@@ -1,8 +1,8 @@
 """The one process boundary. What may crash, hang, fault a device or eat memory runs in here, and costs one candidate.
 
-`Worker.call(function, argument)` runs a picklable function in a child process that lives on from call to call. The child
-has a process group of its own, which is killed on a time-out; the next call starts a new child. The function gets a second
-argument, `at`, and says through it what it is doing, so that a crash or a time-out can be named.
+`Worker.call(function, argument)` runs a picklable function in a child process that lives on from call to call. The
+child has a process group of its own, which is killed on a time-out; the next call starts a new child. The function gets
+a second argument, `at`, and says through it what it is doing, so that a crash or a time-out can be named.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -80,7 +81,7 @@ class Worker:
         return self.connection
 
     def call(self, function: Callable[[Any, At], Any], argument: Any, on_step: At | None = None) -> Any:
-        """What `function(argument, at)` returns, or a Casualty. Steps are passed on to `on_step` as they are reported."""
+        """What `function(argument, at)` returns, or a Casualty. `on_step` is told the steps as they are reported."""
         connection = self.start()
         deadline, step = time.monotonic() + self.limits.seconds, "starting"
         try:
@@ -139,10 +140,8 @@ class Worker:
             self.connection = None
         if self.process is None:
             return
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self.process = None
 

@@ -1,7 +1,7 @@
 """Schedule text, both ways: `parse(str(schedule)) == schedule`.
 
-The text is MLIR's pass pipeline syntax: a comma list of `name{option=value ...}`, with an anchor around a pass that needs
-one, as in `gpu.module(convert-gpu-to-rocdl{chipset=gfx942})`. A leading `builtin.module(...)` is accepted and dropped.
+The text is MLIR's pass pipeline syntax: a comma list of `name{option=value ...}`, with an anchor around a pass that
+needs one, as in `gpu.module(convert-gpu-to-rocdl{chipset=gfx942})`. A leading `builtin.module(...)` is dropped.
 Names of ours come from the table; every other name must be registered upstream.
 """
 
@@ -188,7 +188,7 @@ def convert(text: str, hint: Any) -> Any:
 
 
 def upstream(element: Element, anchors: tuple[str, ...], scanner: Scanner) -> Pass:
-    """An upstream pass in its canonical form: MLIR's own reading of the options, sorted, without those at their default."""
+    """An upstream pass in its canonical form: MLIR's own reading of the options, sorted, without the defaults."""
     typed = tuple(sorted((name, value) for name, value, _ in element.options))
     plain = Upstream(element.name, (), anchors)
     try:
@@ -208,7 +208,7 @@ def upstream(element: Element, anchors: tuple[str, ...], scanner: Scanner) -> Pa
 
 
 def printed_options(pipeline: str, name: str) -> dict[str, str] | None:
-    """All options of the one pass in a pipeline, as MLIR prints them; None where the name is a pipeline that expands."""
+    """All options of the one pass in a pipeline, as MLIR prints them; None for a pipeline, which expands."""
     element = Scanner(manager_text(pipeline)).element()
     while element.children is not None:
         if len(element.children) != 1:

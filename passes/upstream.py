@@ -39,6 +39,6 @@ class Upstream(Pass):
 
 @cache
 def manager_text(pipeline: str) -> str:
-    """How MLIR prints a pipeline, every option spelt out. Raises ValueError with MLIR's message where it does not parse."""
+    """How MLIR prints a pipeline, every option spelt out. Raises ValueError with MLIR's message for a bad one."""
     with mlir.context():
         return str(mlir.passmanager.PassManager.parse(f"builtin.module({pipeline})"))

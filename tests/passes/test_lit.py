@@ -18,7 +18,7 @@ def results(tmp_path_factory):
     scratch = tmp_path_factory.mktemp("lit")
     command = [*LIT, "-v", "--no-progress-bar", f"--workers={os.cpu_count()}", str(FOLDER)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(scratch)}, check=False
+        command, capture_output=True, text=True, env={**os.environ, "LIT_SCRATCH": str(scratch)}, check=False
     )
     return done.stdout + done.stderr
 

@@ -38,18 +38,18 @@ def test_a_run_is_named_by_number_path_or_last(tmp_path):
 
 
 def test_an_unknown_run_says_which_there_are(tmp_path):
-    with pytest.raises(UserError, match="there is no run in"):
+    with pytest.raises(UserError, match=r"there is no run in"):
         store.find_run("last", tmp_path)
     make(tmp_path)
-    with pytest.raises(UserError, match="no run '7': expected a number.*there are 1 to 1"):
+    with pytest.raises(UserError, match=r"no run '7': expected a number.*there are 1 to 1"):
         store.find_run("7", tmp_path)
 
 
 def test_a_damaged_record_and_an_unwritable_folder_are_the_users_to_know(tmp_path):
     _, folder = make(tmp_path)
     (folder / "record.json").write_text('{"version": 1, "run": "x"')
-    with pytest.raises(UserError, match="cannot read .*record.json"):
+    with pytest.raises(UserError, match=r"cannot read .*record.json"):
         store.read_record(folder)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the runs folder .*--runs"):
+    with pytest.raises(UserError, match=r"cannot write the runs folder .*--runs"):
         store.create_run(tmp_path / "file")
