@@ -68,6 +68,7 @@ class CpuProgram:
             raise DeviceError(f"the CPU runs object files, not {binary.format}")
         initialise()
         self.arguments = binary.arguments
+        self.batch = 0  # calls a sample; not known yet
         self.buffers: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self.engine: Any = link(binary.image)
         address = self.engine.get_function_address(ENTRY)
@@ -100,21 +101,21 @@ class CpuProgram:
         """Seconds a call by the monotonic clock. A sample of a short kernel is the mean over a batch of calls."""
         sets = [self.references(each) for each in pointers]
         calls = [each[1] for each in sets]
-        batch = self.batch(calls)
+        self.batch = self.batch or self.calls_a_sample(calls[0])
         samples: list[float] = []
         turn = 0
         for _ in range(repeats):
             began = time.perf_counter_ns()
-            for _ in range(batch):
+            for _ in range(self.batch):
                 self.entry(*calls[turn % len(calls)])
                 turn += 1
-            samples.append((time.perf_counter_ns() - began) * 1e-9 / batch)
+            samples.append((time.perf_counter_ns() - began) * 1e-9 / self.batch)
         return samples
 
-    def batch(self, calls: Sequence[list[int]]) -> int:
-        """How many calls make a sample long enough for the clock."""
+    def calls_a_sample(self, call: list[int]) -> int:
+        """How many calls make a sample long enough for the clock; found out once, by a call."""
         began = time.perf_counter_ns()
-        self.entry(*calls[0])
+        self.entry(*call)
         once = max((time.perf_counter_ns() - began) * 1e-9, 1e-9)
         return max(1, int(BATCH_SECONDS / once))
 
