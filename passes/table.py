@@ -10,6 +10,7 @@ from lowering.passes.common.pad import Pad
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.gpu.expand_math import ExpandMath
 from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
 from lowering.passes.gpu.map_blocks import MapBlocks
@@ -45,6 +46,7 @@ TABLE: tuple[type[Pass], ...] = (
     Tile,
     TileReduction,
     Vectorize,
+    ExpandMath,
     KernelArguments,
     LowerTransfers,
     MapBlocks,

@@ -164,6 +164,7 @@ def device_steps() -> tuple[str, ...]:
         f"promote{{padding={TRANSPOSE_PADDING}}}",
         "lower-contraction",
         "lower-transfers",
+        "expand-math",
         "gpu-launch-sink-index-computations",
         "gpu-kernel-outlining",
         "gpu.module(expand-strided-metadata)",
