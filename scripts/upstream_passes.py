@@ -10,6 +10,7 @@ looks like such a pair is a candidate, and counts where MLIR itself parses a pip
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -87,7 +88,7 @@ def registered() -> dict[str, str]:
 
 
 def main() -> None:
-    """Writes the file."""
+    """Writes the file, or another one that is named."""
     found = registered()
     version = (
         metadata.version("torch-mlir") if mlir.PACKAGE == "torch_mlir" else metadata.version("mlir-python-bindings")
@@ -96,8 +97,9 @@ def main() -> None:
         f"# {len(found)} passes of {mlir.PACKAGE} {version}; written by scripts/upstream_passes.py.",
         "# The summaries are LLVM's and torch-mlir's own (Apache-2.0 WITH LLVM-exception). [op]: its anchor.",
     ]
-    OUTPUT.write_text("\n".join([*head, *(f"{name}\t{found[name]}" for name in sorted(found))]) + "\n")
-    print(f"{OUTPUT}: {len(found)} passes")
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT
+    output.write_text("\n".join([*head, *(f"{name}\t{found[name]}" for name in sorted(found))]) + "\n")
+    print(f"{output}: {len(found)} passes")
 
 
 if __name__ == "__main__":
