@@ -61,7 +61,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     for block, thread in (("block_m", "thread_m"), ("block_n", "thread_n"), ("block_k", "unroll_k")):
         if full[block] % full[thread]:
             return f"{block}={full[block]} is no multiple of {thread}={full[thread]}"
-    return too_many_threads(full, target) or too_many_bytes(full, problem, target) or too_many_blocks(full, problem)
+    return too_many_threads(full, problem, target) or too_many_bytes(full, problem, target) or too_many_blocks(full, problem)
 
 
 def threads(knobs: Knobs) -> int:
@@ -69,7 +69,7 @@ def threads(knobs: Knobs) -> int:
     return knobs["block_m"] // knobs["thread_m"] * (knobs["block_n"] // knobs["thread_n"])
 
 
-def too_many_threads(knobs: Knobs, target: Target) -> str | None:
+def too_many_threads(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why a workgroup or its registers do not fit."""
     count, most = threads(knobs), int(target.facts["threads_per_group_max"])
     if count > most:
@@ -77,7 +77,8 @@ def too_many_threads(knobs: Knobs, target: Target) -> str | None:
     if count == 1:
         return "one thread a workgroup: a thread tile as large as the block's"
     m, n = knobs["thread_m"], knobs["thread_n"]
-    needed, there = m * n + m + n + FIXED_REGISTERS, int(target.facts["registers_per_lane"])
+    wide = max(1, dtypes.lookup(problem.contraction.accumulator).bytes // 4)
+    needed, there = (m * n + m + n) * wide + FIXED_REGISTERS, int(target.facts["registers_per_lane"])
     if needed > there:
         return f"a thread tile of {m}x{n} takes {needed} registers, of {there}"
     file = int(target.facts.get("registers_per_group_max", 0))
