@@ -101,6 +101,14 @@ def listing(candidates: Sequence[Candidate]) -> Iterator[str]:
         yield f"  {each.number}: {each.share:6.1%} of the FLOPs, {shape} {c.element} {c.layout}{after}"
 
 
+def agreement(candidates: Sequence[Candidate]) -> str:
+    """One line on how what was read compares with what torch computed, for the whole program on random data."""
+    error = candidates[0].error
+    if error is None:
+        return "not compared with torch as a whole: an op between the contractions is unknown to the reference"
+    return f"the program as it was read agrees with torch to {error:.1e} of its largest result"
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ def test_an_mlp_is_two_problems(model):
     assert first.error < 1e-6
     check_values(first, 1e-6)
     check_values(second, 1e-6)
+    assert torch_program.agreement([first, second]).startswith("the program as it was read agrees with torch to ")
     lines = list(torch_program.listing([first, second]))
     assert lines[0].startswith("  1:  80.0% of the FLOPs, 8x32x64 f32 nt, then bias, ")
 
@@ -101,6 +102,7 @@ def test_attention_is_cut_at_the_softmax(model):
     check_values(first, 1e-6)
     assert second.problem.contraction.batch == 2
     assert second.inputs is None
+    assert torch_program.agreement([first, second]).startswith("not compared with torch as a whole")
     assert torch_program.picked([first, second], 2) == [second]
     with pytest.raises(UserError, match=r"there is no contraction 3; --pick takes one of these:\n  1: "):
         torch_program.picked([first, second], 3)
