@@ -84,6 +84,16 @@ def test_a_kernel_that_works_only_when_not_timed() -> None:
     assert "timed calls give the same result" in [check.name for check in found.checks if not check.ok]
 
 
+def test_the_hot_buffers_are_poisoned_before_they_are_timed() -> None:
+    with CPU().load(kernels.kernel(PROBLEM, "")) as program:
+        (pointers, *_) = timing.rotation(program, PROBLEM, [], 0)
+        program.write(pointers[2], b"\0" * 7680)
+        timing.poison(program, PROBLEM, pointers)
+        assert timing.result(program, PROBLEM, pointers, run=False) == [b"\xff" * 7680]
+        found = timing.measure(PROBLEM, program, TARGET, seconds=0.02)
+    assert found.checks[1].ok, "doing nothing twice is the same result: verification, not timing, catches it"
+
+
 def test_far_from_the_best_stops_after_three_samples() -> None:
     calls: list[str] = []
 
