@@ -144,6 +144,7 @@ def kernel_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     steps += [f"pack{{operand={x} widen={str(knobs['widen']).lower()}}}" for x in ("b", "a") if knobs[f"pack_{x}"]]
     steps += ["peel"] if knobs["peel"] else []
+    steps += ["vectorize-packs"] if knobs["pack_a"] or knobs["pack_b"] else []
     return (*steps, "tile-k", "vectorize-contraction", "hoist-accumulators", "fold-padding")
 
 
