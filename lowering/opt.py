@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +18,9 @@ from lowering.source import Source
 
 def main(source: str, pass_pipeline: str, output: str, print_after_all: bool) -> int:
     """The exit code of `lower opt`: 1 where a pass failed. Raises UserError for a text that does not parse."""
+    code = child_exit_code()
+    if code is not None:
+        return code
     text = read_source(source)
     schedule = pipeline.parse(pass_pipeline)
     module = text.parse()
@@ -27,6 +32,26 @@ def main(source: str, pass_pipeline: str, output: str, print_after_all: bool) ->
         return 1
     write(f"{mlir.text(module).rstrip()}\n".encode(), output)
     return 0
+
+
+def child_exit_code() -> int | None:
+    """Forks: None in the child, which goes on; in the parent the child's exit code, once it has one.
+
+    A pass can crash the process, as mlir-opt can be crashed; then this says so. (Candidates run in `worker.py`; here a
+    fork costs nothing, and one is made for every test of a pass.)
+    """
+    child = os.fork()
+    if child == 0:
+        return None
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child too, and is its to report
+    _, status = os.waitpid(child, 0)
+    signal.signal(signal.SIGINT, before)
+    if not os.WIFSIGNALED(status):
+        return os.waitstatus_to_exitcode(status)
+    name = signal.Signals(os.WTERMSIG(status)).name
+    hint = "--mlir-print-ir-after-all shows the last good state"
+    print(f"error: MLIR crashed ({name}) on this module with this pipeline; {hint}", file=sys.stderr)
+    return 1
 
 
 def read_source(source: str) -> Source:

@@ -127,6 +127,15 @@ def test_a_bug_of_ours_is_one_line_and_a_log(tmp_path):
     assert "ZeroDivisionError" in log.read_text()
 
 
+def test_a_crash_of_mlir_is_one_line_and_exit_code_1():
+    code = "import os; from lowering import cli, opt; opt.apply = lambda *_: os.kill(os.getpid(), 11); cli.main()"
+    words = [sys.executable, "-P", "-c", code, "opt", "-", "--pass-pipeline=cse"]
+    done = subprocess.run(words, input=MODULE, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLIR crashed (SIGSEGV)")
+    assert len(done.stderr.splitlines()) == 1
+
+
 # --- the main command, end to end on a small problem ------------------------------------------------------------------
 
 SMALL = ("--shape", "20x18x17", "--dtype", "f32", "--no-time")
