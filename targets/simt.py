@@ -61,7 +61,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     for block, thread in (("block_m", "thread_m"), ("block_n", "thread_n"), ("block_k", "unroll_k")):
         if full[block] % full[thread]:
             return f"{block}={full[block]} is no multiple of {thread}={full[thread]}"
-    return too_many_threads(full, problem, target) or too_many_bytes(full, problem, target) or too_many_blocks(full, problem)
+    whole = too_many_threads(full, problem, target) or too_many_bytes(full, problem, target)
+    return whole or too_many_blocks(full, problem)
 
 
 def threads(knobs: Knobs) -> int:
