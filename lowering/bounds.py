@@ -96,14 +96,21 @@ def flush(values: Array, how: Arithmetic) -> Array:
 def contraction(node: Contract, operands: tuple[Array, Array, Array], how: Arithmetic) -> Interval:
     """The limits of a contraction, before the epilogue. Its operands are inputs and so exactly known."""
     a, b, start = operands
-    value = product(node, a, b) + start
+    value = product(node, a, b)
+    if start.any():
+        value += start
     if lookup(node.dtype).kind == "int":
         return intervals.wrap(value, value, node.dtype)
     if exact(node, operands):
         return Interval(value, value)
-    size = product(node, np.abs(a), np.abs(b)) + np.abs(start)
+    size = product(node, np.abs(a), np.abs(b))
+    if start.any():
+        size += np.abs(start)
     error = rounding(node, size, operands, how)
     finite = np.isfinite(value)
+    if finite.all():
+        low = value - error
+        return Interval(low, np.add(value, error, out=value))
     return Interval(np.where(finite, value - error, value), np.where(finite, value + error, value))
 
 
@@ -115,7 +122,7 @@ def exact(node: Contract, operands: Sequence[Array]) -> bool:
 
 
 def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithmetic) -> Array:
-    """The largest error of the sum, elementwise, by the derivation above; `size` is |c| + sum |a||b|."""
+    """The largest error of the sum, elementwise, by the derivation above; `size`, |c| + sum |a||b|, is used up."""
     accumulator = lookup(node.dtype)
     precision = accumulator.mantissa + 1
     length = prod(node.sizes[loop] for loop in node.dims.k)
@@ -125,10 +132,10 @@ def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithm
     underflow = length * float(least.smallest_subnormal)
     if how.denormals == "flushed":
         underflow = 2 * length * float(least.smallest_normal)
-    error = (relative * size if steps else 0.0) + underflow
-    if not all(integral(x) for x in operands):
-        return np.broadcast_to(error, size.shape)
-    return np.where(size > 2.0**precision, error, 0.0)
+    rounds = size > 2.0**precision if all(integral(x) for x in operands) else None
+    size *= relative if steps else 0.0
+    size += underflow
+    return size if rounds is None else np.where(rounds, size, 0.0)
 
 
 def rounds_products(node: Contract) -> bool:

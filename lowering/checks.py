@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,22 +70,21 @@ def within(
 def compare(output: Array, limits: Interval, reference: Array, name: str, poison: int) -> Check:
     """One output against its limits: NaN exactly where the reference has NaN, everything else between the limits."""
     values = output.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        right = (values >= limits.low) & (values <= limits.high) | (np.isnan(values) & may_be_nan(limits))
-        error = np.abs(values - reference)
-        allowed = np.maximum(limits.high - reference, reference - limits.low)
+    with np.errstate(invalid="ignore"):
+        right = values >= limits.low
+        right &= values <= limits.high
+    if not right.all():
+        right |= np.isnan(values) & may_be_nan(limits)
     if right.all():
-        return Check(name, True, *agreement(error, allowed, limits))
+        return Check(name, True, *agreement(values, limits, reference))
     wrong = ~right
-    place = tuple(int(i[0]) for i in np.nonzero(wrong))
+    place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     detail = f"{int(wrong.sum())} of {wrong.size} elements are wrong{region(wrong)}{never(output, wrong, poison)}"
-    detail += (
-        f"; first at [{', '.join(map(str, place))}]: {sample(values[place], limits.low[place], limits.high[place])}"
-    )
-    most = np.unravel_index(int(np.argmax(np.where(wrong, np.nan_to_num(error, nan=np.inf), 0.0))), error.shape)
-    return Check(
-        name, False, detail, float(np.nan_to_num(error[most], nan=np.inf)), float(np.nan_to_num(allowed[most]))
-    )
+    detail += f"; first at [{', '.join(str(int(i)) for i in place)}]: "
+    detail += sample(values[place], limits.low[place], limits.high[place])
+    error = np.where(wrong, np.nan_to_num(distance(values, reference), nan=np.inf), 0.0)
+    most = np.unravel_index(int(np.argmax(error)), error.shape)
+    return Check(name, False, detail, float(error[most]), allowed(limits, reference, most))
 
 
 def may_be_nan(limits: Interval) -> Array:
@@ -96,15 +95,31 @@ def may_be_nan(limits: Interval) -> Array:
     return np.isnan(limits.low) | ((limits.low == -np.inf) & (limits.high == np.inf))
 
 
-def agreement(error: Array, allowed: Array, limits: Interval) -> tuple[str, float, float]:
+def distance(values: Array, reference: Array) -> Array:
+    """How far an output is from the reference."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = values - reference
+        return np.abs(found, out=found)
+
+
+def allowed(limits: Interval, reference: Array, place: tuple[Any, ...]) -> float:
+    """How far one element may be from the reference."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = max(limits.high[place] - reference[place], reference[place] - limits.low[place])
+    return float(np.nan_to_num(found))
+
+
+def agreement(values: Array, limits: Interval, reference: Array) -> tuple[str, float, float]:
     """Words, the largest error, and the bound at that element, of an output that is right."""
-    if not np.any(limits.low < limits.high):
+    if limits.low is limits.high or not np.any(limits.low < limits.high):
         return "bit for bit", 0.0, 0.0
-    if not np.isfinite(allowed).any():
+    if limits.low.flat[0] == -np.inf and bool(np.all((limits.low == -np.inf) & (limits.high == np.inf))):
         return "no bound can be claimed: K is too large for this accumulator", 0.0, 0.0
-    usual = np.where(np.isfinite(error) & np.isfinite(allowed), error, 0.0)
-    place = np.unravel_index(int(np.argmax(usual)), usual.shape)
-    return "every element within its bound", float(usual[place]), float(allowed[place])
+    error = distance(values, reference)
+    place = np.unravel_index(int(np.argmax(error)), error.shape)
+    if not np.isfinite(error[place]):  # NaN and infinities are where they belong: the finite elements count
+        place = np.unravel_index(int(np.argmax(np.where(np.isfinite(error), error, 0.0))), error.shape)
+    return "every element within its bound", float(error[place]), allowed(limits, reference, place)
 
 
 def region(wrong: Array) -> str:
