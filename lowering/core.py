@@ -101,12 +101,15 @@ def kebab(name: str) -> str:
 
 def option_text(value: object) -> str:
     """An option's value as MLIR spells it: booleans in lower case, lists with commas, text with blanks in quotes."""
+    text = bare_text(value)
+    return f'"{text}"' if not text or any(c in text for c in " {}\t\n") else text
+
+
+def bare_text(value: object) -> str:
+    """An option's value without quotes."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
-        return ",".join(option_text(v) for v in value)
-    text = str(value)
-    return f'"{text}"' if not text or any(c in text for c in " {}\t\n") else text
+    return ",".join(map(bare_text, value)) if isinstance(value, tuple) else str(value)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,16 @@ witness first, with every check, and at full size after.
 from __future__ import annotations
 
 from lowering import problem as problems
-from lowering.core import Problem
+from lowering.core import Problem, Schedule
 from lowering.sizes import ties
+
+LEAST = (8, 8, 16)  # of M, N and a K step: a schedule without tiles is not checked on a sum of two products
+
+
+def witness_of(problem: Problem, schedule: Schedule) -> Problem:
+    """The witness that keeps what a schedule's largest tiles distinguish."""
+    m, n, k = (tile * -(-least // tile) for tile, least in zip(schedule.tile, LEAST, strict=True))
+    return witness(problem, (m, n, k))
 
 
 def witness(problem: Problem, tile: tuple[int, int, int], steps: int = 2, k_steps: int = 2) -> Problem:
