@@ -13,18 +13,22 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lowering import problem as payload
 from lowering import report, resume, search, targets
 from lowering.agent.default import Default, Given
 from lowering.agent.proposer import Proposer
 from lowering.core import Problem, Target, UserError
+from lowering.given import Values
 from lowering.opt import read_source, write
 from lowering.passes import pipeline
 from lowering.store import Record
 from lowering.targets.families import FAMILIES
 from lowering.worker import Limits
+
+if TYPE_CHECKING:
+    from lowering.torch_program import Candidate
 
 KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
 TEXTS = ("mlir", "llvm", "asm")  # what every target can emit, beside its images
@@ -68,6 +72,8 @@ class Work:
     target: Target
     proposer: Proposer
     start: tuple[int, str] | None = None
+    edited: bool = False  # the state to start from is not the one that its run wrote
+    values: tuple[Values | None, ...] = ()  # one a problem out of a torch program: torch's own
 
 
 def main(request: Request) -> int:
@@ -81,7 +87,8 @@ def main(request: Request) -> int:
         return 0
     if request.emit and len(work.problems) > 1:
         raise UserError(f"--emit takes one problem, and there are {len(work.problems)}: choose with --pick")
-    records = [one(each, work, request) for each in work.problems]
+    values = work.values or (None,) * len(work.problems)
+    records = [one(each, given, work, request) for each, given in zip(work.problems, values, strict=True)]
     if request.as_json:
         texts = [report.as_json(record) for record in records]
         whole = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
@@ -125,10 +132,14 @@ def has_form(form: str, target: Target) -> None:
 
 
 def fresh(request: Request) -> Work:
-    """The work of a command that names a problem."""
+    """The work of a command that names a problem, or a torch program with several."""
     target = targets.load(request.target or host())
     proposer = Given(pipeline.parse(schedule_text(request.schedule))) if request.schedule else Default()
-    return Work(problems(request), target, proposer)
+    program = TORCH.fullmatch(request.source)
+    if program is None:
+        return Work((problem(request),), target, proposer)
+    chosen = torch_problems(program["file"], program["function"], request)
+    return Work(tuple(each for each, _ in chosen), target, proposer, values=tuple(values for _, values in chosen))
 
 
 def host() -> str:
@@ -140,7 +151,8 @@ def resumed(request: Request) -> Work:
     """The work of `--from`: the run's own problem, target and schedule, unless the command names others."""
     found = resume.resume(Path(request.start))
     schedule = pipeline.parse(schedule_text(request.schedule)) if request.schedule else found.schedule
-    return Work((found.problem,), targets.load(request.target or found.target), Given(schedule), found.start)
+    target = targets.load(request.target or found.target)
+    return Work((found.problem,), target, Given(schedule), found.start, found.edited)
 
 
 def schedule_text(schedule: str) -> str:
@@ -151,21 +163,17 @@ def schedule_text(schedule: str) -> str:
         return schedule
 
 
-def problems(request: Request) -> tuple[Problem, ...]:
-    """The problems that a command names: one, or for a torch program one a contraction."""
-    source = request.source
-    if not source:
+def problem(request: Request) -> Problem:
+    """The problem of a shape, a file or stdin."""
+    if not request.source:
         m, n, k, batch = payload.parse_shape(request.shape or DEFAULT_SHAPE)
         dtype, layout = request.dtype or "f16", request.layout or "nn"
-        return (payload.from_shape(m, n, k, dtype, layout, request.out_dtype or None, batch),)
-    program = TORCH.fullmatch(source)
-    if program:
-        return torch_problems(program["file"], program["function"], request)
-    text = read_source(source)
-    return (payload.from_text(text.text, text.name, request.strict_semantics),)
+        return payload.from_shape(m, n, k, dtype, layout, request.out_dtype or None, batch)
+    text = read_source(request.source)
+    return payload.from_text(text.text, text.name, request.strict_semantics)
 
 
-def one(problem: Problem, work: Work, request: Request) -> Record:
+def one(problem: Problem, values: Values | None, work: Work, request: Request) -> Record:
     """Runs the loop with budget 1, writes report.md, prints the report and what --emit names. The record."""
     options = search.Options(
         runs=Path(request.runs),
@@ -175,7 +183,9 @@ def one(problem: Problem, work: Work, request: Request) -> Record:
         limits=Limits(seconds=request.timeout),
         start=work.start,
         texts=("llvm", "asm", "ptx") if request.emit == "ptx" else ("llvm", "asm"),
+        edited=work.edited,
         command=shlex.join(["lower", *sys.argv[1:]]),
+        values=values,
     )
     with progress() as on_step:
         (record,) = search.run(problem, work.target, work.proposer, options, on_step)
@@ -193,15 +203,23 @@ def emitted(record: Record, form: str) -> str:
     return KEPT.get(form, f"kernel.{form}")
 
 
-def torch_problems(file: str, function: str, request: Request) -> tuple[Problem, ...]:
-    """The contractions of a torch program that are to be lowered; all of them are listed."""
+def torch_problems(file: str, function: str, request: Request) -> list[tuple[Problem, Values | None]]:
+    """The contractions of a torch program that are to be lowered, with torch's own values; all of them are listed."""
     from lowering import torch_program  # torch is an extra, and slow to import
 
     found = torch_program.from_torch(file, function, request.example, request.strict_semantics)
-    listed = "\n".join(torch_program.listing(found))
-    print(f"{file}:{function} has {len(found)} contractions:\n{listed}", file=aside(request))
     chosen = torch_program.picked(found, request.pick or None)
-    return tuple(each.problem for each in chosen if each.problem)
+    listed = "\n".join(torch_program.listing(found))
+    print(f"{file}:{function} has these contractions:\n{listed}", file=aside(request))
+    print(torch_program.agreement(found), file=aside(request))
+    return [(each.problem, values_of(each)) for each in chosen if each.problem]
+
+
+def values_of(found: Candidate) -> Values | None:
+    """What a torch program's own run had at a contraction, where that is known."""
+    if found.inputs is None:
+        return None
+    return Values(found.inputs, found.expected if found.by_torch else None, "torch")
 
 
 def aside(request: Request) -> TextIO:

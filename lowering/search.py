@@ -16,9 +16,10 @@ from lowering import store, toolchain
 from lowering.agent.proposer import Proposal, Proposer
 from lowering.candidate import SUFFIX, Job, Outcome, evaluate, sizes
 from lowering.core import Binary, Failure, Problem, Target
+from lowering.given import Values
 from lowering.lower import split
 from lowering.mlir import digest
-from lowering.witness import witness
+from lowering.witness import witness_of
 from lowering.worker import Casualty, Limits, Worker
 
 
@@ -36,6 +37,7 @@ class Options:
     start: tuple[int, str] | None = None  # passes already applied, state text
     edited: bool = False  # the state of `start` is not the run's own, so there is no witness
     command: str = ""
+    values: Values | None = None  # of the user's own program, for one more check
 
 
 def run(
@@ -68,10 +70,10 @@ def candidate(
 ) -> store.Record:
     """Evaluates one proposal in the worker and writes its record."""
     number, folder = store.create_run(options.runs)
-    small = None if options.edited else witness(problem, proposal.schedule.tile)
+    small = None if options.edited else witness_of(problem, proposal.schedule)
     job = Job(
         problem, small, target, str(proposal.schedule), folder.resolve(), options.texts, options.start,
-        options.checks, options.timed, options.seed,
+        options.checks, options.timed, options.seed, options.values,
     )  # fmt: skip
     began = time.perf_counter()
     result = worker.call(evaluate, job, on_step)
