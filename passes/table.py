@@ -34,7 +34,7 @@ from lowering.passes.x86.tile_cache import TileCache
 from lowering.passes.x86.tile_k import TileK
 from lowering.passes.x86.tile_registers import TileRegisters
 from lowering.passes.x86.vectorize_contraction import VectorizeContraction
-from lowering.passes.x86.vectorize_packs import VectorizePacks
+from lowering.passes.x86.vectorize_rows import VectorizeRows
 
 TABLE: tuple[type[Pass], ...] = (
     Transform,
@@ -70,7 +70,7 @@ TABLE: tuple[type[Pass], ...] = (
     TileK,
     TileRegisters,
     VectorizeContraction,
-    VectorizePacks,
+    VectorizeRows,
 )
 
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in TABLE}

@@ -10,13 +10,14 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.x86 import slices
-from lowering.passes.x86.kernel import Kernel, the_kernel
+from lowering.passes.x86.kernel import Kernel, only_kernel, the_kernel
 
 ir = mlir.ir
 
@@ -40,6 +41,13 @@ class DropOuterDims(Pass):
         with mlir.scope():
             drop(kernel)
         mlir.run(module, "canonicalize,cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where every outer loop has one iteration."""
+        kernel = only_kernel(state)
+        if kernel is not None and kernel.others and all(kernel.size(loop) == 1 for loop in kernel.others):
+            yield cls()
 
 
 def drop(kernel: Kernel) -> None:

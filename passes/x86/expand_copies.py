@@ -10,11 +10,12 @@ A strided `memref.copy` would otherwise call `memrefCopy`, a library function th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 ir = mlir.ir
 
@@ -27,16 +28,25 @@ class ExpandCopies(Pass):
 
     def apply(self, module: Any) -> None:
         with mlir.scope():
-            for op in mlir.walk(module, lambda op: op.operation.name == "memref.copy"):
+            for op in mlir.walk(module, is_ranked_copy):
                 expand(op)
 
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where there is a `memref.copy`."""
+        if mlir.walk(state, is_ranked_copy):
+            yield cls()
 
-def expand(op: Any) -> None:
-    """One copy as an identity generic."""
+
+def is_ranked_copy(op: Any) -> bool:
+    """Whether an op copies a buffer of known rank."""
+    return op.operation.name == "memref.copy" and isinstance(op.operation.operands[0].type, ir.MemRefType)
+
+
+def expand(op: Any) -> Any:
+    """One copy as an identity generic, which is returned."""
     source, dest = op.operands
     kind = source.type
-    if not isinstance(kind, ir.MemRefType):
-        return
     identity = ir.AffineMapAttr.get(ir.AffineMap.get_identity(len(kind.shape)))
     parallel = ir.Attribute.parse("#linalg.iterator_type<parallel>")
     attributes = {
@@ -50,3 +60,4 @@ def expand(op: Any) -> None:
         with ir.InsertionPoint(block):
             mlir.dialect("linalg").YieldOp([block.arguments[0]])
     op.erase()
+    return generic

@@ -11,11 +11,12 @@ The write at the other end is cut to the tile by upstream's canonicalization (an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 ir = mlir.ir
 
@@ -31,6 +32,12 @@ class FoldPadding(Pass):
             for pad in mlir.walk(module, lambda op: op.operation.name == "tensor.pad"):
                 fold(pad)
         mlir.run(module, "canonicalize,cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where something is padded."""
+        if mlir.walk(state, lambda op: op.operation.name == "tensor.pad"):
+            yield cls()
 
 
 def fold(pad: Any) -> None:

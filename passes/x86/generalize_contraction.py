@@ -10,11 +10,12 @@ The later passes change an operand's layout or type, which a named op cannot exp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 MARK = "lower.generalized"
 
@@ -39,3 +40,10 @@ class GeneralizeContraction(Pass):
         )
         for each in mlir.walk(module, lambda each: MARK in each.operation.attributes):
             del each.attributes[MARK]
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where the one contraction is a named op."""
+        found = find.contractions(state)
+        if len(found) == 1 and found[0].name != "linalg.generic":
+            yield cls()

@@ -12,11 +12,12 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 
 MARK = "lower.hoist"
 
@@ -46,6 +47,12 @@ class HoistAccumulators(Pass):
         for loop in mlir.walk(module, lambda op: MARK in op.operation.attributes):
             del loop.attributes[MARK]
         mlir.run(module, "loop-invariant-code-motion,canonicalize,cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a contraction of vectors stands in its K loop."""
+        if any(k_loop(contract) is not None for contract in find.vector_contracts(state)):
+            yield cls()
 
 
 def k_loop(contract: Any) -> Any | None:

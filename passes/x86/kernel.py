@@ -56,6 +56,15 @@ def the_kernel(module: Any) -> Kernel:
     return kernel(find.contraction(module))
 
 
+def only_kernel(state: Any) -> Kernel | None:
+    """The one contraction of a state; None where there is none, or more than one, or no matrix product."""
+    found = find.contractions(state)
+    if len(found) != 1:
+        return None
+    dims = find.contraction_dims(found[0])
+    return kernel(found[0]) if dims.m and dims.n and dims.k else None
+
+
 def kernel(op: Any) -> Kernel:
     """A contraction with its loops named; PassError where it has no m, n or k dimension (a product with a vector)."""
     dims = find.contraction_dims(op)
@@ -93,11 +102,6 @@ def is_a(value: Any, name: str) -> Any | None:
     """The op that makes a value where it is of that name, otherwise None."""
     op = find.defining(value)
     return op if op is not None and op.name == name else None
-
-
-def parent_loop(op: Any, role: str) -> Any | None:
-    """The innermost loop around an op with that role."""
-    return next((each for each in find.parents(op) if find.role_of(each) == role), None)
 
 
 def as_index(value: int) -> Any:

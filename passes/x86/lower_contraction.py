@@ -9,11 +9,12 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lowering import mlir
-from lowering.core import Pass
+from lowering import find, mlir
+from lowering.core import Pass, Problem, Target
 
 # One set at a time: all of them in one greedy rewrite with canonicalization did not end.
 SETS = (
@@ -41,3 +42,9 @@ class LowerContraction(Pass):
             {sets}
             transform.apply_cse to %f : !transform.any_op""",
         )
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where there is a `vector.contract`."""
+        if find.vector_contracts(state):
+            yield cls()

@@ -16,13 +16,14 @@ accumulator's type here, once, instead of in the K loop (`widen=false` keeps the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.x86 import slices
-from lowering.passes.x86.kernel import Kernel, accumulator_type, is_a, two_dimensional, zero
+from lowering.passes.x86.kernel import Kernel, accumulator_type, is_a, only_kernel, two_dimensional, zero
 
 ir = mlir.ir
 
@@ -68,6 +69,19 @@ class Pack(Pass):
         with ir.InsertionPoint(kernel.op):
             panel = panel_slice(kernel, number, loop, source, packed, width)
         read_panel(kernel, number, loop, panel)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Either operand that is not packed yet, widened and, where its elements are narrower than C's, as they are."""
+        kernel = only_kernel(state)
+        if kernel is None or kernel.others or kernel.op.name != "linalg.generic" or not find.roles(state, "ir"):
+            return
+        operands: tuple[tuple[Literal["a", "b"], int], ...] = (("b", kernel.b), ("a", kernel.a))
+        for operand, number in operands:
+            if not find.roles(state, f"pack-{operand}"):
+                yield cls(operand)
+                if find.element(kernel.op.operands[number]) != str(accumulator_type(kernel.op)):
+                    yield cls(operand, widen=False)
 
 
 def source_of(kernel: Kernel, number: int, loop: int) -> Source:

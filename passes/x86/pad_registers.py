@@ -12,13 +12,14 @@ The rows and columns that are added hold zeros and are thrown away. K is never p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.x86 import slices
-from lowering.passes.x86.kernel import Kernel, two_dimensional, zero
+from lowering.passes.x86.kernel import Kernel, only_kernel, two_dimensional, zero
 
 ir = mlir.ir
 
@@ -43,6 +44,17 @@ class PadRegisters(Pass):
                     continue
                 check_bounds(kernel, full)
                 pad_kernel(kernel, full)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one of the register tile, where a size of it is bounded but not static."""
+        kernel = only_kernel(state)
+        if kernel is None or kernel.others:
+            return
+        bounds = slices.bounds_of(kernel.op.operands[2])
+        rows, columns = (bounds[kernel.axis(2, loop)] for loop in (kernel.m, kernel.n))
+        if min(kernel.size(kernel.m), kernel.size(kernel.n)) < 0 and rows is not None and columns is not None:
+            yield cls(rows, columns)
 
 
 def check_bounds(kernel: Kernel, full: dict[int, int]) -> None:

@@ -9,11 +9,12 @@ before -> after (for every loop whose role is in `roles` and whose step may not 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 MARK = "lower.peel"
 CLEAN = """
@@ -51,6 +52,13 @@ class Peel(Pass):
             for name in [name for name in loop.attributes if name.startswith(MARK)]:
                 del loop.attributes[name]
         mlir.transform(module, CLEAN.format(0))
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a loop with such a role may have a short last step."""
+        found = [op for role in cls().roles for op in find.roles(state, role) if op.name == "scf.for"]
+        if not all(map(divides, found)):
+            yield cls()
 
 
 def divides(loop: Any) -> bool:

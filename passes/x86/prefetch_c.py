@@ -10,11 +10,12 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 from lowering.passes.x86 import slices
 
 ir = mlir.ir
@@ -28,13 +29,21 @@ class PrefetchC(Pass):
 
     def apply(self, module: Any) -> None:
         with mlir.scope():
-            for read in mlir.walk(module, lambda op: op.operation.name == "vector.transfer_read"):
-                if find.role_of(read.parent) == "ir" and is_full_tile(read):
-                    prefetch(read)
+            for read in mlir.walk(module, reads_tile):
+                prefetch(read)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where such a tile is read and nothing is prefetched yet."""
+        if mlir.walk(state, reads_tile) and not mlir.walk(state, lambda op: op.operation.name == "memref.prefetch"):
+            yield cls()
 
 
-def is_full_tile(read: Any) -> bool:
-    """Whether a read takes a whole two-dimensional buffer slice as it lies."""
+def reads_tile(op: Any) -> bool:
+    """Whether an op reads, in a loop of role "ir", a whole two-dimensional slice of a buffer as it lies."""
+    read = op.operation
+    if read.name != "vector.transfer_read" or find.role_of(read.parent) != "ir":
+        return False
     kind = read.results[0].type
     return (
         isinstance(read.operands[0].type, ir.MemRefType)

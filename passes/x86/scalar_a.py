@@ -11,11 +11,12 @@ Otherwise LLVM loads the vector and shuffles its lanes, on the pipes that the mu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 from lowering.passes.x86 import slices
 
 ir = mlir.ir
@@ -29,10 +30,21 @@ class ScalarA(Pass):
 
     def apply(self, module: Any) -> None:
         with mlir.scope():
-            for read in mlir.walk(module, lambda op: op.operation.name == "vector.transfer_read"):
+            for read in mlir.walk(module, is_read):
                 if eligible(read):
                     scalarize(read)
         mlir.run(module, "cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a vector is read only to be taken apart."""
+        if any(map(eligible, mlir.walk(state, is_read))):
+            yield cls()
+
+
+def is_read(op: Any) -> bool:
+    """Whether an op is a `vector.transfer_read`."""
+    return op.operation.name == "vector.transfer_read"
 
 
 def eligible(read: Any) -> bool:

@@ -104,3 +104,12 @@ def sizes_of_slice(cut: Any) -> list[Size]:
     offsets = [int(entry) for entry in cut.attributes["static_offsets"]]
     values = iter(list(cut.operands)[1 + offsets.count(dynamic()) :])
     return [next(values) if entry == dynamic() else int(entry) for entry in cut.attributes["static_sizes"]]
+
+
+def bounds_of(value: Any) -> list[int | None]:
+    """The upper bounds of a tensor's sizes, without creating an op; None where there is none."""
+    shape = list(value.type.shape)
+    owner = None if isinstance(value, ir.BlockArgument) else value.owner.operation
+    sliced = owner is not None and owner.name == "tensor.extract_slice"
+    sizes = kept_sizes(sizes_of_slice(owner), shape) if sliced else [n if n >= 0 else None for n in shape]
+    return [None if size is None else upper_bound(size) for size in sizes]

@@ -13,11 +13,12 @@ Rows are what the registers hold: a two-dimensional vector would be taken apart 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 ir = mlir.ir
 
@@ -30,13 +31,22 @@ class SplitAccumulators(Pass):
 
     def apply(self, module: Any) -> None:
         with mlir.scope():
-            for loop in mlir.walk(module, lambda op: op.operation.name == "scf.for"):
-                if len(loop.results) == 1 and is_tile(loop.results[0].type):
-                    split(loop)
+            for loop in mlir.walk(module, carries_tile):
+                split(loop)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a loop carries a tile."""
+        if mlir.walk(state, carries_tile):
+            yield cls()
 
 
-def is_tile(kind: Any) -> bool:
-    """Whether a type is a two-dimensional vector."""
+def carries_tile(op: Any) -> bool:
+    """Whether an op is a loop that carries one two-dimensional vector and nothing else."""
+    op = op.operation
+    if op.name != "scf.for" or len(op.results) != 1:
+        return False
+    kind = op.results[0].type
     return isinstance(kind, ir.VectorType) and len(kind.shape) == 2
 
 

@@ -13,11 +13,14 @@ Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TO
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
-from lowering.core import Pass
-from lowering.passes.x86.kernel import the_kernel
+from lowering import find
+from lowering.core import Pass, Problem, Target
+from lowering.passes.x86.kernel import only_kernel, the_kernel
 from lowering.passes.x86.tile import clean, tile
 
 
@@ -43,3 +46,14 @@ class TileCache(Pass):
         blocks = [(kernel.n, self.nc, "jc"), (kernel.k, self.kc, "pc"), (kernel.m, self.mc, "ic")]
         tile(module, kernel, outer + [step for step in blocks if step[1]])
         clean(module)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Blocks below the extents, where nothing is tiled yet; without blocks where there are outer loops only."""
+        kernel = only_kernel(state)
+        if kernel is None or any(find.roles(state, role) for role in ("ir", "ic", "pc", "jc")):
+            return
+        for kc, mc, nc in product((512, 256, 128, 0), (96, 192, 48, 0), (2048, 512, 0)):
+            blocks = zip((mc, nc, kc), (kernel.m, kernel.n, kernel.k), strict=True)
+            if all(size < kernel.size(loop) for size, loop in blocks) and (mc or nc or kc or kernel.others):
+                yield cls(mc, nc, kc)

@@ -10,11 +10,13 @@ before -> after (k = 1):
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lowering.core import Pass
-from lowering.passes.x86.kernel import two_dimensional
+from lowering import find
+from lowering.core import Pass, Problem, Target
+from lowering.passes.x86.kernel import kernel, two_dimensional
 from lowering.passes.x86.tile import clean, tile
 
 
@@ -33,6 +35,15 @@ class TileK(Pass):
         return (0, 0, self.k)
 
     def apply(self, module: Any) -> None:
-        for kernel in two_dimensional(module):
-            tile(module, kernel, [(kernel.k, self.k, "k")])
+        for each in two_dimensional(module):
+            tile(module, each, [(each.k, self.k, "k")])
         clean(module)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """One step at a time, then more, where the register tiles are static and K is not tiled yet."""
+        kernels_found = [kernel(op) for op in find.contractions(state)]
+        if not kernels_found or find.roles(state, "k") or any(each.others for each in kernels_found):
+            return
+        if any(min(each.size(each.m), each.size(each.n)) > 0 for each in kernels_found):
+            yield from (cls(k) for k in (1, 2, 4))

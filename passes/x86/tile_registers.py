@@ -10,11 +10,14 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
-from lowering.core import Pass
-from lowering.passes.x86.kernel import two_dimensional
+from lowering import dtypes, find
+from lowering.core import Pass, Problem, Target
+from lowering.passes.x86.kernel import only_kernel, two_dimensional
 from lowering.passes.x86.tile import clean, tile
 
 
@@ -37,3 +40,15 @@ class TileRegisters(Pass):
         for kernel in two_dimensional(module):
             tile(module, kernel, [(kernel.n, self.nr, "jr"), (kernel.m, self.mr, "ir")])
         clean(module)
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Tiles of up to 32 columns whose C, B and A vectors fit the registers, largest first."""
+        kernel = only_kernel(state)
+        if kernel is None or kernel.others or find.roles(state, "ir"):
+            return
+        bits = dtypes.lookup(problem.contraction.accumulator).bits
+        for columns, rows in product((16, 8, 32, 4), (6, 4, 8, 3, 2, 1)):
+            vectors = -(-columns * bits // int(target.facts["vector_bits_avx"]))
+            if rows * vectors + vectors + 1 <= int(target.facts["vector_registers"]):
+                yield cls(rows, columns)

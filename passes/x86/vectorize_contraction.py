@@ -10,12 +10,13 @@ before -> after:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.x86.kernel import as_index, zero
 
 ir = mlir.ir
@@ -44,6 +45,13 @@ class VectorizeContraction(Pass):
             for op in found:
                 vectorize(op)
         mlir.run(module, "canonicalize,cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a contraction on tensors is static and small."""
+        sizes = [find.loop_sizes(op) for op in find.contractions(state) if len(op.results)]
+        if any(min(extent) >= 0 and prod(extent) <= MOST for extent in sizes):
+            yield cls()
 
 
 def vectorize(op: Any) -> None:

@@ -144,12 +144,12 @@ def kernel_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     steps += [f"pack{{operand={x} widen={str(knobs['widen']).lower()}}}" for x in ("b", "a") if knobs[f"pack_{x}"]]
     steps += ["peel"] if knobs["peel"] else []
-    steps += ["vectorize-packs"] if knobs["pack_a"] or knobs["pack_b"] else []
     return (*steps, "tile-k", "vectorize-contraction", "hoist-accumulators", "fold-padding")
 
 
 def lower_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     """On buffers: what the register kernel becomes."""
-    optional = [name for name in ("prefetch_c",) if knobs[name]]
-    steps = [*(name.replace("_", "-") for name in optional), "split-accumulators", "lower-contraction"]
-    return (*steps, "scalar-a") if knobs["scalar_a"] else tuple(steps)
+    steps = ["prefetch-c"] if knobs["prefetch_c"] else []
+    steps += ["split-accumulators", "lower-contraction"]
+    steps += ["scalar-a"] if knobs["scalar_a"] else []
+    return (*steps, "vectorize-rows")

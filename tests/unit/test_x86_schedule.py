@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowering import codegen, completion, mlir, verify
-from lowering.core import Binary, PassError, Problem, Schedule, Target
+from lowering.core import Binary, Pass, PassError, Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import BUFFERIZE, TO_LLVM, TO_LOOPS
+from lowering.passes.table import PASSES
+from lowering.passes.x86.tile_cache import TileCache
 from lowering.problem import from_shape, from_text
 from lowering.targets import load
 from lowering.targets.executor import DeviceError
@@ -147,6 +149,27 @@ def test_a_read_accumulator_and_an_epilogue() -> None:
     right(from_text(EPILOGUE, "epilogue"), EDGES)
 
 
+FUNCTION = """#id = affine_map<(i, j) -> (i, j)>
+func.func @main(%a: tensor<9x8xf32>, %b: tensor<8x20xf32>) -> tensor<9x20xf32> {{
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<9x20xf32>
+  %f = linalg.fill ins(%z : f32) outs(%e : tensor<9x20xf32>) -> tensor<9x20xf32>
+  %r = linalg.matmul ins(%a, %b : tensor<9x8xf32>, tensor<8x20xf32>) outs(%f : tensor<9x20xf32>) -> tensor<9x20xf32>
+  %s = linalg.generic {{indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]}}
+      ins(%r : tensor<9x20xf32>) outs(%e : tensor<9x20xf32>) {{
+  ^bb0(%x: f32, %o: f32):
+    %y = math.{name} %x : f32
+    linalg.yield %y : f32
+  }} -> tensor<9x20xf32>
+  return %s : tensor<9x20xf32>
+}}"""
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "erf", "log1p", "floor"])
+def test_a_function_in_the_epilogue(name: str) -> None:
+    right(from_text(FUNCTION.format(name=name), name))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1000, 333, 77), (4095, 4097, 31)], ids=str)
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "i8"])
@@ -216,6 +239,35 @@ def test_a_schedule_reads_back() -> None:
     problem = from_shape(100, 77, 333, "f16")
     schedule = space.schedule({"widen": False, "mc": 24}, problem, HOST)
     assert pipeline.parse(str(schedule)) == schedule
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+def test_every_step_is_among_the_choices_of_its_state(dtype: str) -> None:
+    problem = from_shape(*EVERY_EDGE, dtype, batch=2)
+    knobs = {"mr": 6, "nr": 16, "kc": 8}
+    module = mlir.parse(problem.ir)
+    for step in space.schedule(knobs, problem, AVX2):
+        if str(step) not in UPSTREAM and not isinstance(step, TileCache):
+            assert step in list(type(step).choices(module, problem, AVX2)), step
+        step.apply(module)
+    for cls in own_classes():
+        assert not list(cls.choices(module, problem, AVX2)), cls.name
+
+
+def own_classes() -> list[type[Pass]]:
+    """The passes of the x86 folder; `contract-fma` says of every state that it can be applied."""
+    found = [cls for cls in PASSES.values() if cls.__module__.startswith("lowering.passes.x86.")]
+    return [cls for cls in found if cls.name != "contract-fma"]
+
+
+def test_the_choices_of_a_state_apply() -> None:
+    problem = from_shape(*EVERY_EDGE, "f16", batch=2)
+    for step in (first for cls in own_classes() for first in cls.choices(mlir.parse(problem.ir), problem, AVX2)):
+        step.apply(mlir.parse(problem.ir))
+    large = from_shape(4000, 4000, 4000, "f32")
+    blocks = list(TileCache.choices(mlir.parse(large.ir), large, AVX2))
+    assert TileCache(96, 2048, 512) in blocks
+    assert TileCache(0, 0, 0) not in blocks
 
 
 # --- any state can be completed --------------------------------------------------------------------------------------
