@@ -2,8 +2,8 @@
 
 usage: python scripts/check_device.py --target sm_90 [--workers 12] [--json scripts/results/sm_90_default.json]
 
-Every row is the target's default schedule, verified on its witness with every check and at full size. The sizes are those
-that divide nothing beside those that divide everything, in all four layouts and each element type.
+Every row is the target's default schedule, verified on its witness with every check and at full size. The sizes are
+those that divide nothing beside those that divide everything, in all four layouts and each element type.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ from lowering.store import Record
 SHAPES = ("1x1x1", "7x5x3", "128x128x128", "1000x333x77", "4095x4097x31", "3x65x130x70")
 LAYOUTS = ("nn", "nt", "tn", "tt")
 DTYPES = ("f32", "f16", "bf16", "i8")
-TIMED = (("1024x1024x1024", "f32"), ("4096x4096x4096", "f32"), ("4096x4096x4096", "f16"), ("4096x4096x4096", "bf16"), ("4096x4096x4096", "i8"), ("1000x333x77", "bf16"))  # fmt: skip
+TIMED = (
+    ("1024x1024x1024", "f32"),
+    ("4096x4096x4096", "f32"),
+    ("4096x4096x4096", "f16"),
+    ("4096x4096x4096", "bf16"),
+    ("4096x4096x4096", "i8"),
+    ("1000x333x77", "bf16"),
+)
 
 
 def load(shape: str, dtype: str, layout: str) -> Problem:
@@ -84,7 +91,8 @@ def show(rows: Iterable[dict[str, object]]) -> None:
     for r in rows:
         if r["ms"] is not None:
             peer = f"{r['baseline']} {r['baseline_ms']:.4f} ms" if r["baseline_ms"] else ""
-            print(f"measured: {r['problem']} {r['dtype']} {r['layout']}: {r['ms']:.4f} ms, {r['tflops']:.2f} TFLOP/s; {peer}")
+            speed = f"{r['ms']:.4f} ms, {r['tflops']:.2f} TFLOP/s"
+            print(f"measured: {r['problem']} {r['dtype']} {r['layout']}: {speed}; {peer}")
     for r in rows:
         if r["reason"]:
             print(f"{r['problem']} {r['dtype']} {r['layout']}: {r['outcome']}: {r['reason']}")
