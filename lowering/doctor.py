@@ -45,7 +45,7 @@ def main() -> int:
 def look() -> Iterator[Finding]:
     """Everything that is looked for, in the order in which a lowering needs it."""
     yield Finding("python", platform.python_version())
-    yield Finding("lower", metadata.version("lower"))
+    yield Finding("lower", installed("lower") or "not installed: run from its folders")
     yield Finding("MLIR", mlir_version(), needed=True)
     yield Finding("LLVM", llvm_version(), "pip install llvmlite", needed=True)
     yield Finding("CPU", f"{llvm.get_host_cpu_name()}, {len(os.sched_getaffinity(0))} cores")
