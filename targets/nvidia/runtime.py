@@ -124,14 +124,21 @@ class CudaProgram:
         return self.memory[-1]
 
     def write(self, pointer: int, data: Any) -> None:
-        """Copies bytes or an array to the device."""
+        """Copies bytes or an array to the device.
+
+        On the program's own stream: cuMemcpyHtoD may return before its last bytes are on the device, and this stream
+        does not wait for the default one, so its poison could land on an output after the kernel (seen on an H200 with
+        several processes).
+        """
         array = contiguous(data)
-        ok(self.cu.cuMemcpyHtoD(pointer, array.ctypes.data, array.nbytes))
+        ok(self.cu.cuMemcpyHtoDAsync(pointer, array.ctypes.data, array.nbytes, self.stream))
+        ok(self.cu.cuStreamSynchronize(self.stream))
 
     def read(self, pointer: int, nbytes: int) -> bytes:
         """Copies bytes back."""
         data = np.empty(nbytes, np.uint8)
-        ok(self.cu.cuMemcpyDtoH(data.ctypes.data, pointer, nbytes))
+        ok(self.cu.cuMemcpyDtoHAsync(data.ctypes.data, pointer, nbytes, self.stream))
+        ok(self.cu.cuStreamSynchronize(self.stream))
         return data.tobytes()
 
     def run(self, pointers: Sequence[int]) -> None:

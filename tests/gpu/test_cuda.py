@@ -107,3 +107,16 @@ def test_a_fault_is_sticky_and_named() -> None:
     with Cuda().load(replace(binary, launches=(wild,))) as program, pytest.raises(DeviceError) as caught:
         program.run([program.allocate(64 * 64 * 4) for _ in range(3)])
     assert (caught.value.reason, caught.value.sticky) == ("CUDA_ERROR_ILLEGAL_ADDRESS", True)
+
+
+def test_a_run_comes_after_what_was_written_before_it() -> None:
+    """The poison of an output must not land on what the kernel wrote: copies and launches are on one stream."""
+    a, b = integers(64, 64), integers(64, 64)
+    poison, wanted = np.full((64, 64), np.nan, np.float32), (a @ b).tobytes()
+    with Cuda().load(built("matmul_gpu")) as program:
+        pointers = [program.allocate(a.nbytes) for _ in range(3)]
+        for _ in range(500):
+            for pointer, array in zip(pointers, (a, b, poison), strict=True):
+                program.write(pointer, array)
+            program.run(pointers)
+            assert program.read(pointers[2], poison.nbytes) == wanted
