@@ -95,7 +95,7 @@ def show(rows: Iterable[dict[str, object]]) -> None:
             print(f"measured: {r['problem']} {r['dtype']} {r['layout']}: {speed}; {peer}")
     for r in rows:
         if r["reason"]:
-            print(f"{r['problem']} {r['dtype']} {r['layout']}: {r['outcome']}: {r['reason']}")
+            print(f"{r['problem']} {r['dtype']} {r['layout']}: {r['reason']}")
 
 
 def device_name() -> str:
