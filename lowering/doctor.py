@@ -33,11 +33,11 @@ class Finding:
 
 def main() -> int:
     """Prints the findings; 1 where something is missing that nothing works without."""
-    table = plain_table("", "", "found", "")
+    table = plain_table("", "", "found")
     findings = tuple(look())
     for finding in findings:
         mark = ("ok", "green") if finding.found else ("missing", "red") if finding.needed else ("-", "yellow")
-        table.add_row(Text(*mark), finding.name, finding.found or "no", "" if finding.found else finding.remedy)
+        table.add_row(Text(*mark), finding.name, finding.found or f"no; {finding.remedy}")
     show(table)
     return 1 if any(finding.needed and not finding.found for finding in findings) else 0
 
