@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lowering import timing, verify
-from lowering.bounds import arithmetic_of
+from lowering.bounds import Arithmetic, arithmetic_of
 from lowering.core import Binary, Failure, PassError, Problem, Target
 from lowering.given import Values, verify_given
 from lowering.lower import Stage, lower
 from lowering.passes import pipeline
-from lowering.targets.executor import DeviceError, Executor
+from lowering.targets.executor import DeviceError, Executor, Program
 from lowering.targets.families import FAMILIES
 
 SUFFIX = {"obj": "o", "llvm": "ll", "asm": "s"}  # where a file's suffix is not the format's name
@@ -96,31 +96,23 @@ def evaluate(job: Job, at: Callable[[str], None]) -> Outcome:
 def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], None]) -> Outcome:
     """Verifies a built candidate on the witness, then at full size; times it only where both are right."""
     clock, arithmetic = Clock(), arithmetic_of(job.target)
-    small: tuple[verify.Check, ...] = ()
-    whole: tuple[verify.Check, ...] | None = None
     assert built.binary is not None
     try:
-        if job.witness is not None:
-            at("verify: witness")
-            lowered = lower(job.witness, pipeline.parse(job.schedule), job.target)
-            if isinstance(lowered.outcome, Failure):
-                reason = f"on the witness problem {sizes(job.witness)}: {lowered.outcome.reason}"
-                return replace(built, words="failed", failure=replace(lowered.outcome, reason=reason))
-            with executor.load(lowered.outcome) as program:
-                small = verify.verify_witness(job.witness, program, arithmetic)
-        if job.checks == "full" and all(check.ok for check in small):
+        small = checked_witness(job, executor, arithmetic, at)
+        if isinstance(small, Failure):
+            return replace(built, words="failed", failure=small)
+        whole: tuple[verify.Check, ...] | None = None
+        if (job.checks == "full" or job.witness is None) and all(check.ok for check in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
-                whole = verify.verify_full(job.problem, program, arithmetic, job.seed)
-                if job.values is not None and all(check.ok for check in whole):
-                    whole += verify_given(job.problem, program, job.values, arithmetic)
+                whole = checked_full(job, program, arithmetic)
         verdict = verify.verdict(small, whole)
         clock.lap("verify")
         done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
         done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
         if not verdict.ok:
             return replace(done, failure=Failure("verify", "wrong", verdict.words.removeprefix("WRONG: ")))
-        if not job.timed or executor.word != "measured":
+        if not job.timed or executor.word != "measured" or whole is None:
             return done
         at("time")
         with executor.load(built.binary) as program:
@@ -128,10 +120,36 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         clock.lap("time")
         return timed(replace(done, seconds={**done.seconds, "time": clock.seconds["time"]}), measured)
     except PassError as error:  # the reference has no rule for an op of the payload
-        return replace(built, words=f"not verified: {error.reason}")
+        return replace(built, words="failed", failure=Failure("verify", "unsupported", error.reason, where=error.where))
     except DeviceError as error:
         kind = "crash" if error.sticky else "resources"
         return replace(built, words="failed", failure=Failure("load", kind, error.reason))
+
+
+def checked_witness(
+    job: Job, executor: Executor, arithmetic: Arithmetic, at: Callable[[str], None]
+) -> tuple[verify.Check, ...] | Failure:
+    """Every check on the witness, taken through the same schedule; none where the job has no witness."""
+    if job.witness is None:
+        return ()
+    at("verify: witness")
+    lowered = lower(job.witness, pipeline.parse(job.schedule), job.target)
+    if isinstance(lowered.outcome, Failure):
+        return replace(lowered.outcome, reason=f"on the witness problem {sizes(job.witness)}: {lowered.outcome.reason}")
+    with executor.load(lowered.outcome) as program:
+        return verify.verify_witness(job.witness, program, arithmetic)
+
+
+def checked_full(job: Job, program: Program, arithmetic: Arithmetic) -> tuple[verify.Check, ...]:
+    """The checks at full size: without a witness all of them, up to the size where each element is compared."""
+    found: tuple[verify.Check, ...] = ()
+    if job.witness is None and job.problem.contraction.flops // 2 <= verify.WHOLE:
+        found = tuple(replace(c, scope="full") for c in verify.verify_witness(job.problem, program, arithmetic))
+    if all(check.ok for check in found):
+        found += verify.verify_full(job.problem, program, arithmetic, job.seed)
+    if job.values is not None and all(check.ok for check in found):
+        found += verify_given(job.problem, program, job.values, arithmetic)
+    return found
 
 
 def timed(done: Outcome, measured: timing.Timing) -> Outcome:

@@ -101,8 +101,12 @@ def main_job(
     out_dtype: Annotated[str, typer.Option(help="Element type of the result.", show_default="that of A and B")] = "",
     layout: Annotated[str, typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")] = "",
     schedule: Annotated[
-        str, typer.Option(help="A file with a pass pipeline, or its text; else the target's default.")
-    ] = "",
+        str | None,
+        typer.Option(
+            help="A file with a pass pipeline, or its text; with --from, what follows the state.",
+            show_default="the target's default",
+        ),
+    ] = None,
     print_schedule: Annotated[
         bool, typer.Option("--print-schedule", help="Print the schedule that would be used, and stop.")
     ] = False,

@@ -46,7 +46,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Contraction:
-    """C[b,m,n] = sum_k A[b,m,k] B[b,k,n], with `layout` as of design contract 2 (first letter A, second B)."""
+    """C[b,m,n] = sum_k A[b,m,k] B[b,k,n], `layout` being how A and B are stored: n as MxK and KxN, t as KxM and NxK."""
 
     m: int
     n: int

@@ -23,6 +23,7 @@ from lowering.core import Problem, Target, UserError
 from lowering.given import Values
 from lowering.opt import read_source, write
 from lowering.passes import pipeline
+from lowering.source import read_text
 from lowering.store import Record
 from lowering.targets.families import FAMILIES
 from lowering.worker import Limits
@@ -48,7 +49,7 @@ class Request:
     dtype: str
     out_dtype: str
     layout: str
-    schedule: str
+    schedule: str | None
     print_schedule: bool
     as_json: bool
     emit: str
@@ -110,8 +111,10 @@ def check_words(request: Request) -> None:
         raise UserError(f"{', '.join(shaped)}: only for the built-in problem, and '{given}' is one of its own")
     if request.source and request.start:
         raise UserError(f"--from {request.start} goes on with that run's problem: leave out '{request.source}'")
-    if request.source and not TORCH.fullmatch(request.source) and (request.pick or request.example):
+    if not TORCH.fullmatch(request.source) and (request.pick or request.example):
         raise UserError("--pick and --input are for a torch program: x.py:f")
+    if request.seed < 0:
+        raise UserError(f"--seed is a number of at least 0, found {request.seed}")
     if request.timeout <= 0:
         raise UserError(f"--timeout is a number of seconds above 0, found {request.timeout:g}")
 
@@ -134,7 +137,8 @@ def has_form(form: str, target: Target) -> None:
 def fresh(request: Request) -> Work:
     """The work of a command that names a problem, or a torch program with several."""
     target = targets.load(request.target or host())
-    proposer = Given(pipeline.parse(schedule_text(request.schedule))) if request.schedule else Default()
+    given = request.schedule is not None
+    proposer = Given(pipeline.parse(schedule_text(request.schedule or ""))) if given else Default()
     program = TORCH.fullmatch(request.source)
     if program is None:
         return Work((problem(request),), target, proposer)
@@ -148,9 +152,10 @@ def host() -> str:
 
 
 def resumed(request: Request) -> Work:
-    """The work of `--from`: the run's own problem, target and schedule, unless the command names others."""
+    """The work of `--from`: the run's own problem and target; `--schedule` is what follows the state."""
     found = resume.resume(Path(request.start))
-    schedule = pipeline.parse(schedule_text(request.schedule)) if request.schedule else found.schedule
+    rest = pipeline.parse(schedule_text(request.schedule)) if request.schedule is not None else None
+    schedule = found.schedule if rest is None else resume.continued(found, rest)
     target = targets.load(request.target or found.target)
     return Work((found.problem,), target, Given(schedule), found.start, found.edited)
 
@@ -158,9 +163,10 @@ def resumed(request: Request) -> Work:
 def schedule_text(schedule: str) -> str:
     """The text of `--schedule`: that of the file, if one of this name exists."""
     try:
-        return Path(schedule).read_text() if Path(schedule).is_file() else schedule
+        file = Path(schedule) if Path(schedule).is_file() else None
     except OSError:  # a schedule's text can be longer than any file's name
-        return schedule
+        file = None
+    return read_text(file, "a pass pipeline") if file else schedule
 
 
 def problem(request: Request) -> Problem:
@@ -192,8 +198,18 @@ def one(problem: Problem, values: Values | None, work: Work, request: Request) -
     (Path(record.folder) / "report.md").write_text(report.markdown(record))
     print(report.text(record), file=aside(request))
     if request.emit and record.image:
-        write((Path(record.folder) / emitted(record, request.emit)).read_bytes(), request.output)
+        write(read_form(record, request.emit), request.output)
     return record
+
+
+def read_form(record: Record, form: str) -> bytes:
+    """The bytes of a form of the binary. Raises UserError where this machine could not make it."""
+    try:
+        return (Path(record.folder) / emitted(record, form)).read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"--emit {form}: there is none, only {record.image}: `lower doctor` says what is missing here"
+        ) from None
 
 
 def emitted(record: Record, form: str) -> str:

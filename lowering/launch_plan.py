@@ -1,4 +1,4 @@
-"""The launch plan: the host function `@main` of the last MLIR state, read into `Launch` values (design contract 7).
+"""The launch plan: the host function `@main` of the last MLIR state, read into `Launch` values.
 
 Allowed in it: constants, `memref.alloc`/`dealloc` (workspace), views with static layouts, `gpu.memset` of a workspace
 with zero, `nvgpu.tma.create.descriptor`, `gpu.launch_func`, `return`. Anything else is a PassError that names the op.

@@ -104,7 +104,7 @@ def build(
         halfway = time.perf_counter()
         binary = codegen.finish(code, problem.arguments, target, steps)
     except PassError as error:
-        return Lowered(build_failure(error, folder), stages, time.perf_counter() - began)
+        return Lowered(build_failure(error, folder, stages[0].file), stages, time.perf_counter() - began)
     return Lowered(binary, stages, halfway - began, time.perf_counter() - halfway)
 
 
@@ -119,7 +119,7 @@ def record(module: Any, index: int, text: str, seconds: float, folder: Path | No
 
 
 def check_entry(module: Any, arguments: tuple[Argument, ...]) -> None:
-    """Contract 1: no pass changes number, order or types of the arguments of `@main`. Raises PassError."""
+    """The entry point stays: no pass changes number, order or types of the arguments of `@main`. Raises PassError."""
     entry = next((op for op in module.operation.regions[0].blocks[0] if named_main(op)), None)
     if entry is None:
         raise PassError("the pass removed the public function @main")
@@ -144,16 +144,19 @@ def failure(error: PassError, index: int, step: Pass, folder: Path | None, first
     if folder is not None and error.log:
         log = folder / f"{index:02d}-{slug(step)}.log"
         log.write_text(error.log)
-    # Ops keep the locations of the text that was parsed, which is the first state's file.
-    where = re.sub(r"^-(?=:\d)", first, mlir.place(error.where))
-    return Failure("lower", error.kind, error.reason, index, str(step), where, log)
+    return Failure("lower", error.kind, error.reason, index, str(step), located(error.where, first), log)
 
 
-def build_failure(error: PassError, folder: Path | None) -> Failure:
+def located(where: str, first: str) -> str:
+    """A place in the first state's file: ops keep the locations of the text that was parsed."""
+    return re.sub(r"^-(?=:\d)", first, mlir.place(where))
+
+
+def build_failure(error: PassError, folder: Path | None, first: str) -> Failure:
     """A code generation error as a value."""
     log = None
     if folder is not None and error.log:
         log = folder / "codegen.log"
         log.write_text(error.log)
-    base = Failure("codegen", error.kind, error.reason, None, "", error.where, log)
+    base = Failure("codegen", error.kind, error.reason, None, "", located(error.where, first), log)
     return replace(base, stage=getattr(error, "stage", "codegen"))

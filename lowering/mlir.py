@@ -131,8 +131,15 @@ def transform(module: Any, script: str) -> None:
         try:
             interpreter.apply_named_sequence(module.operation, entry.operation, schedule.operation)
         except (ir.MLIRError, ValueError) as error:
-            reason, where = first_diagnostic(error) if isinstance(error, ir.MLIRError) else (one_line(str(error)), "")
-            raise PassError(reason, where, str(error)) from None
+            raise script_error(str(error)) from None
+
+
+def script_error(message: str) -> PassError:
+    """The interpreter's complaint: its first diagnostic says more than its first line, and points into the script."""
+    found = re.search(r"Diagnostic message at (loc\(.*?\)): (.*)", message)
+    if found is None:
+        return PassError(one_line(message), log=message)
+    return PassError(one_line(found[2]), place(found[1], "script"), message)
 
 
 def walk(root: Any, wanted: Callable[[Any], bool]) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from lowering import mlir
 from lowering.core import Pass, PassError, Schedule, UserError
 from lowering.passes import pipeline
-from lowering.source import Source
+from lowering.source import Source, read_text
 
 
 def main(source: str, pass_pipeline: str, output: str, print_after_all: bool) -> int:
@@ -56,14 +56,8 @@ def child_exit_code() -> int | None:
 
 def read_source(source: str) -> Source:
     """The text of a file, or of stdin for `-`. Raises UserError where it cannot be read."""
-    if source == "-":
-        return Source(sys.stdin.read(), "<stdin>")
-    try:
-        return Source(Path(source).read_text(), source)
-    except OSError as error:
-        raise UserError(f"cannot read '{source}': {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"'{source}' is no text: expected an MLIR module (bytecode is not read)") from None
+    file = None if source == "-" else Path(source)
+    return Source(read_text(file), "<stdin>" if file is None else source)
 
 
 def apply(module: Any, schedule: Schedule, print_after_all: bool) -> None:

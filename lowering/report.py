@@ -197,7 +197,7 @@ def text(record: Record, width: int = 0) -> str:
         if section.detail:
             continue
         body = [*section.lines, *(grid(record, width) if section.title == "stages" else aligned(section))]
-        labels = [section.title, *[""] * (len(body) - 1)]
+        labels = [section.title if i == 0 else "" for i in range(len(body))]
         lines += [f"{label:<{LABEL}}{line}".rstrip() for label, line in zip(labels, body, strict=True)]
     return "\n".join(lines)
 

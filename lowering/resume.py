@@ -6,12 +6,14 @@ The file's number says how many passes are behind it; problem, target and schedu
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowering import mlir, problem, store
 from lowering.core import Problem, Schedule, UserError
+from lowering.lower import split
 from lowering.passes import pipeline
+from lowering.source import Source, read_text
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,25 @@ class Resumed:
 
 def resume(file: Path) -> Resumed:
     """What a state's file belongs to. Raises UserError where it is no state of a run."""
-    number = re.fullmatch(r"(\d\d)-.*\.mlir", file.name)
+    number = re.fullmatch(r"(\d{2,})-.*\.mlir", file.name)
     if not number:
         raise UserError(f"'{file}' is no stored state: expected a file such as runs/7/03-tile.mlir")
-    try:
-        state, payload = file.read_text(), (file.parent / "00-input.mlir").read_text()
-    except OSError as error:
-        raise UserError(f"cannot read '{error.filename}': {error.strerror}") from None
+    state, payload = read_text(file), read_text(file.parent / "00-input.mlir")
+    Source(state, str(file)).parse()
     record = store.read_record(file.parent)
     done = int(number[1])
     stored = {stage.index: stage.digest for stage in record.stages}
+    # The payload is in normal form already: read again without `strict`, an f16 sum would become an f32 one.
+    found = problem.from_text(payload, record.problem.name, strict_semantics=True)
     return Resumed(
-        problem.from_text(payload, record.problem.name),
+        replace(found, notes=tuple(record.problem.notes)),
         record.target,
         pipeline.parse(record.schedule),
         (done, state),
         stored.get(done) != mlir.digest(state),
     )
+
+
+def continued(found: Resumed, rest: Schedule) -> Schedule:
+    """The whole schedule where `rest` follows the state: first what led there."""
+    return Schedule((*split(found.schedule)[0][: found.start[0]], *rest))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ from lowering.agent.proposer import Proposal, Proposer
 from lowering.candidate import SUFFIX, Job, Outcome, evaluate, sizes
 from lowering.core import Binary, Failure, Problem, Target
 from lowering.given import Values
-from lowering.lower import split
+from lowering.lower import Stage, split
 from lowering.mlir import digest
 from lowering.witness import witness_of
 from lowering.worker import Casualty, Limits, Worker
@@ -86,14 +87,25 @@ def candidate(
 
 def fallen(casualty: Casualty, proposal: Proposal, folder: Path) -> Outcome:
     """A candidate that took its worker down: the failure names the pass that was running."""
-    log = folder / "worker.log"
-    log.write_text(casualty.log)
+    log = folder / "worker.log" if casualty.log else None
+    if log is not None:
+        log.write_text(casualty.log)
     head, _, text = casualty.at.partition(": ")
     step = int(head) if head.isdigit() else None
     kind = {"timeout": "timeout", "memory": "memory"}.get(casualty.kind, "crash")
     stage = "lower" if step is not None else {"codegen": "codegen", "load": "load", "time": "time"}.get(head, "verify")
     at = text if step is not None else casualty.at
-    return Outcome("failed", failure=Failure(stage, kind, casualty.reason, step, at, log=log))  # type: ignore[arg-type]
+    return Outcome("failed", stages_of(folder), failure=Failure(stage, kind, casualty.reason, step, at, log=log))  # type: ignore[arg-type]
+
+
+def stages_of(folder: Path) -> tuple[Stage, ...]:
+    """The stages of a run whose worker did not live to tell them: what it wrote."""
+    found: list[Stage] = []
+    for file in sorted(folder.glob("[0-9]*-*.mlir")):
+        index, _, name = file.stem.partition("-")
+        text = file.read_text()
+        found.append(Stage(int(index), name, 0.0, digest(text), len(text), file.name))
+    return tuple(found)
 
 
 def to_record(
@@ -130,7 +142,7 @@ def to_record(
         word=outcome.word,  # type: ignore[arg-type]
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
         timing=store.TimingRecord(**row) if (row := outcome.timing_row()) else None,
-        failure=failure_record(outcome.failure, outcome, folder, proposal) if outcome.failure else None,
+        failure=failure_record(outcome.failure, outcome, folder, proposal, options) if outcome.failure else None,
         toolchain=toolchain.versions(),
         seed=options.seed,
     )
@@ -165,18 +177,25 @@ def kernel_records(binary: Binary) -> list[store.KernelRecord]:
     ]
 
 
-def failure_record(failure: Failure, outcome: Outcome, folder: Path, proposal: Proposal) -> store.FailureRecord:
+def failure_record(
+    failure: Failure, outcome: Outcome, folder: Path, proposal: Proposal, options: Options
+) -> store.FailureRecord:
     """A failure with the one command that shows it again."""
     fields: dict[str, Any] = {**asdict(failure), "log": str(failure.log) if failure.log else ""}
-    return store.FailureRecord(**fields, reproduce=reproduce(failure, folder, proposal))
+    return store.FailureRecord(**fields, reproduce=reproduce(failure, outcome, folder, proposal, options))
 
 
-def reproduce(failure: Failure, folder: Path, proposal: Proposal) -> str:
+def reproduce(failure: Failure, outcome: Outcome, folder: Path, proposal: Proposal, options: Options) -> str:
     """The command that repeats a failure: the pass on the last good state, or the rest of the run from there."""
-    states = sorted(folder.glob("[0-9][0-9]-*.mlir"))
+    states = [stage.file for stage in outcome.stages if stage.file]
     if not states:
         return ""
+    last = str(folder / states[-1])
     if failure.stage == "lower" and failure.step is not None:
         text = str(split(proposal.schedule)[0][failure.step - 1])
-        return f"lower opt {states[-1]} --pass-pipeline='builtin.module({text})'"
-    return f"lower --from {states[-1]}"
+        return f"lower opt {shlex.quote(last)} --pass-pipeline='builtin.module({text})'"
+    words = ["lower", "--from", last]
+    words += ["--verify", options.checks] if options.checks != "full" else []
+    words += ["--seed", str(options.seed)] if options.seed else []
+    words += ["--timeout", f"{options.limits.seconds:g}"] if options.limits != Limits() else []
+    return shlex.join(words if options.timed else [*words, "--no-time"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lowering import mlir
@@ -39,6 +41,20 @@ class Source:
     def line(self, where: Any) -> int:
         """The line of a location; 0 where it has none."""
         return line_and_column(place_text(where, self.name))[0]
+
+
+def read_text(file: Path | None, wanted: str = "an MLIR module (bytecode is not read)") -> str:
+    """The text of a file, or of standard input for None. Raises UserError where it cannot be read, or is no text."""
+    name = str(file) if file else "<stdin>"
+    try:
+        text = file.read_text() if file else sys.stdin.read()
+    except OSError as error:
+        raise UserError(f"cannot read '{name}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UserError(f"'{name}' is no text: expected {wanted}")
+    return text
 
 
 def place_text(where: Any, name: str) -> str:

@@ -125,7 +125,7 @@ class Record(Value):
     image_digest: str = ""
     files: list[str] = []
     kernels: list[KernelRecord] = []
-    outcome: str  # contract 10's words, or 'failed'
+    outcome: str  # 'verified (...)', 'built, not executed: ...', 'WRONG: ...' or 'failed'
     word: Literal["measured", "emulated", "none"] = "none"
     checks: list[CheckRecord] = []
     timing: TimingRecord | None = None
