@@ -6,12 +6,13 @@ before -> after: what `@__transform_main` of the script does to the payload, as 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Transform(Pass):
 
     name: ClassVar[str] = "transform"
     script: str
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """None: the script is the user's."""
+        yield from ()
 
     def apply(self, module: Any) -> None:
         try:

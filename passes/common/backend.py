@@ -8,11 +8,11 @@ before -> after: LLVM dialect -> optimised LLVM IR (`llvm`) -> assembly or objec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Backend(Pass):
     """A step that code generation reads."""
 
     name: ClassVar[str] = ""
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """None: it is no step from a state to a state."""
+        yield from ()
 
     def apply(self, module: Any) -> None:
         raise PassError(

@@ -48,7 +48,7 @@ class Pad(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Multiples that make the sizes divide by a tile; none where a tile's sizes divide already."""
         found = find.contractions(state)
-        if len(found) != 1:
+        if len(found) != 1 or min(find.loop_sizes(found[0])) < 0 or any(map(trapping, consumers(found[0]))):
             return
         for sizes in ((128, 128, 16), (64, 64, 16), (32, 32, 16), (16, 16, 16), (4, 4, 4)):
             if tuple(padded_sizes(found[0], sizes)) != find.loop_sizes(found[0]):
@@ -63,7 +63,9 @@ class Pad(Pass):
             return
         links = consumers(contraction)
         for link in links:
-            refuse_trapping(link.op)
+            found = trapping(link)
+            if found is not None:
+                raise PassError(f"cannot pad: the epilogue has {found.name}, and padding is zero", str(found.location))
         with mlir.scope():
             rebuild(links, padded)
         mlir.run(module, "canonicalize,cse")
@@ -78,11 +80,10 @@ def padded_sizes(contraction: Any, tile_sizes: Sequence[int]) -> list[int]:
     return sizes
 
 
-def refuse_trapping(op: Any) -> None:
-    """An integer division would divide by a padding zero, which is undefined."""
-    trapping = mlir.walk(op, lambda inner: inner.operation.name in TRAPPING)
-    if trapping:
-        raise PassError(f"cannot pad: the epilogue has {trapping[0].name}, and padding is zero", str(op.location))
+def trapping(link: Link) -> Any | None:
+    """An integer division of an op: it would divide by a padding zero, which is undefined."""
+    found = mlir.walk(link.op, lambda inner: inner.operation.name in TRAPPING)
+    return found[0] if found else None
 
 
 def rebuild(links: list[Link], padded: Sequence[int]) -> None:

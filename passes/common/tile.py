@@ -52,12 +52,13 @@ class Tile(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Squares and their neighbours up to the extents of m and n, for every mapping that is not in use yet."""
         found = find.contractions(state)
-        if len(found) != 1:
+        if len(found) != 1 or min(find.loop_sizes(found[0])) < 0:
             return
         m, n = inner_extents(found[0])
         for mapping in ("none", "block", "thread") if target.family != "x86" else ("none",):
             for rows, columns in product(SIZES, SIZES):
-                if rows <= max(m, 4) and columns <= max(n, 4) and rows <= 4 * columns <= 16 * rows:
+                whole = mapping == "none" and rows >= m and columns >= n
+                if rows <= max(m, 4) and columns <= max(n, 4) and rows <= 4 * columns <= 16 * rows and not whole:
                     yield cls((rows, columns), mapping)
 
     def apply(self, module: Any) -> None:
@@ -71,7 +72,8 @@ class Tile(Pass):
         if not any(sizes):
             return  # one tile holds everything
         producers = [link.op.operation for link in reversed(links) if link is not root]
-        marked = [root.op.operation, *producers, *fills(links)]
+        inits = fills(links if self.mapping != "none" else [link for link in links if link is not root])
+        marked = [root.op.operation, *producers, *inits]
         with mlir.context():
             for index, op in enumerate(marked):
                 op.attributes[MARK] = mlir.ir.IntegerAttr.get(mlir.ir.IntegerType.get_signless(64), index)
@@ -88,7 +90,7 @@ def where(op: Any) -> str:
 
 
 def fills(links: list[Link]) -> list[Any]:
-    """The linalg ops that make what the ops of the chain write into."""
+    """The linalg ops that make what the ops of a chain write into. An scf.for takes its root's whole, from outside."""
     made = {result for link in links for result in link.op.operation.results}
     inits = [list(link.op.operation.operands)[-1] for link in links]
     ops = [find.defining(value) for value in inits if value not in made]

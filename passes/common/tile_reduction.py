@@ -42,7 +42,7 @@ class TileReduction(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Powers of two below K; a loop inside one marked k takes the role unroll."""
         found = find.contractions(state)
-        if len(found) != 1 or not find.contraction_dims(found[0]).k:
+        if len(found) != 1 or not find.contraction_dims(found[0]).k or min(find.loop_sizes(found[0])) < 0:
             return
         depth = find.loop_sizes(found[0])[find.contraction_dims(found[0]).k[-1]]
         role = "unroll" if find.roles(state, "k") else "k"

@@ -33,12 +33,19 @@ class Vectorize(Pass):
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
-        """The default, where there is a contraction on tensors left."""
-        if find.contractions(state):
+        """The default, where there is a contraction on tensors left and every linalg op is static and small enough."""
+        found = find.contractions(state)
+        if found and all(len(op.results) for op in found) and cls().too_large(state) is None:
             yield cls()
 
     def apply(self, module: Any) -> None:
-        self.refuse_large(module)
+        large = self.too_large(module)
+        if large is not None:
+            shape = max(map(find.shape, large.operands), key=lambda each: (min(each, default=0) < 0, prod(each)))
+            size = "x".join("?" if n < 0 else str(n) for n in shape)
+            raise PassError(
+                f"{large.name} on {size} is too large for vectors of {self.most}: tile it first", str(large.location)
+            )
         mlir.transform(
             module,
             f"""
@@ -51,19 +58,21 @@ class Vectorize(Pass):
             %loops = transform.structured.match ops{{["scf.for"]}} in %g : ({ANY}) -> {ANY}
             transform.loop.hoist_loop_invariant_subsets %loops : {ANY}""",
         )
-        left = mlir.walk(module, lambda op: op.operation.name.startswith("linalg."))
+        left = mlir.walk(module, is_linalg)
         if left:
             raise PassError(
                 f"{left[0].name} was not vectorised (sizes that do not divide the tile?)", str(left[0].location)
             )
         mlir.run(module, "canonicalize,cse")
 
-    def refuse_large(self, module: Any) -> None:
-        """Raises PassError for an op whose vectors would be larger than `most`."""
-        for op in mlir.walk(module, lambda op: op.operation.name.startswith("linalg.") and bool(op.operation.regions)):
-            for value in op.operands:
-                if prod(find.shape(value)) > self.most:
-                    shape = "x".join(map(str, find.shape(value)))
-                    raise PassError(
-                        f"{op.name} on {shape} is too large for vectors of {self.most}: tile it first", str(op.location)
-                    )
+    def too_large(self, module: Any) -> Any | None:
+        """The first op whose vectors would be larger than `most`, or of no size known here."""
+        for op in mlir.walk(module, is_linalg):
+            if any(min(find.shape(v), default=0) < 0 or prod(find.shape(v)) > self.most for v in op.operands):
+                return op
+        return None
+
+
+def is_linalg(op: Any) -> bool:
+    """Whether an op is a linalg op, not the yield of one."""
+    return op.operation.name.startswith("linalg.") and bool(op.operation.regions)

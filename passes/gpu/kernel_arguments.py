@@ -9,11 +9,12 @@ From the alignment LLVM proves which loads may be 16 bytes wide; without it they
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 
 
@@ -23,6 +24,12 @@ class KernelArguments(Pass):
 
     name: ClassVar[str] = "kernel-arguments"
     align: int = 16
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where there is a kernel whose pointers nothing is promised of."""
+        if any("llvm.noalias" not in str(kernel.attributes) for kernel in mlir.walk(state, is_kernel)):
+            yield cls()
 
     def apply(self, module: Any) -> None:
         kernels = mlir.walk(module, is_kernel)

@@ -20,9 +20,11 @@ from math import gcd
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass, PassError
+from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, divisor, emit, linear
+
+READ, WRITE = "vector.transfer_read", "vector.transfer_write"
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,18 @@ class LowerTransfers(Pass):
 
     name: ClassVar[str] = "lower-transfers"
 
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where there are transfers and it can take each of them."""
+        found = mlir.walk(state, is_transfer)
+        if found and not any(map(objection, found)):
+            yield cls()
+
     def apply(self, module: Any) -> None:
-        names = ("vector.transfer_read", "vector.transfer_write")
         with mlir.scope():
-            for op in mlir.walk(module, lambda op: op.operation.name in names):
+            for op in mlir.walk(module, is_transfer):
                 access = Access.of(op)
-                read(access) if op.name == names[0] else write(access)
+                read(access) if op.name == READ else write(access)
                 op.erase()
         mlir.run(module, "canonicalize,cse")
 
@@ -64,16 +72,14 @@ class Access:
 
     @staticmethod
     def of(op: Any) -> Access:
-        first = 0 if op.name == "vector.transfer_read" else 1
+        reason = objection(op)
+        if reason is not None:
+            raise PassError(reason, str(op.location))
+        first = int(op.name == WRITE)
         buffer = op.operands[first]
-        vector = op.results[0].type if first == 0 else op.operands[0].type
-        where = str(op.location)
-        if not isinstance(buffer.type, ir.MemRefType):
-            raise PassError(f"{op.name} is on a tensor: bufferise first", where)
+        vector = op.results[0].type if op.name == READ else op.operands[0].type
         dims = find.positions(op.attributes["permutation_map"].value)
         rank = len(buffer.type.shape)
-        if None in dims or len(op.operands) != first + 1 + rank + (1 - first):
-            raise PassError(f"{op.name} broadcasts or is masked", where)
         inside = tuple(each.value for each in op.attributes["in_bounds"])
         indices = tuple(op.operands[first + 1 : first + 1 + rank])
         return Access(op, buffer, indices, vector, tuple(d for d in dims if d is not None), inside)
@@ -119,6 +125,23 @@ class Access:
         most = arith.ConstantOp(ir.IndexType.get(), self.buffer.type.shape[dim] - span).result
         check = arith.CmpIOp(arith.CmpIPredicate.ule, index, most).result
         return index, arith.MinUIOp(index, most).result, check
+
+
+def is_transfer(op: Any) -> bool:
+    """Whether an op reads or writes a vector of a buffer or tensor."""
+    return op.operation.name in (READ, WRITE)
+
+
+def objection(op: Any) -> str | None:
+    """Why a transfer cannot be taken; None where it can."""
+    buffer = op.operands[int(op.name == WRITE)].type
+    if not isinstance(buffer, ir.MemRefType):
+        return f"{op.name} is on a tensor: bufferise first"
+    if not buffer.has_static_shape and not all(each.value for each in op.attributes["in_bounds"]):
+        return f"{op.name} may leave a buffer of dynamic size: pad first"
+    if None in find.positions(op.attributes["permutation_map"].value) or len(op.operands) != 2 + len(buffer.shape):
+        return f"{op.name} broadcasts or is masked"
+    return None
 
 
 def read(access: Access) -> None:

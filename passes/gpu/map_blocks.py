@@ -30,12 +30,13 @@ class MapBlocks(Pass):
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
-        """The default, where there is a forall to launch."""
-        if mlir.walk(state, is_forall):
+        """The default, where there are foralls to launch, bufferised."""
+        found = outermost(state)
+        if found and not any(op.results or inside_launch(op) for op in found):
             yield cls()
 
     def apply(self, module: Any) -> None:
-        foralls = [op for op in mlir.walk(module, is_forall) if not any(map(is_forall, find.parents(op)))]
+        foralls = outermost(module)
         if not foralls:
             raise PassError("looked for an scf.forall to launch and found none; tile{mapping=block ...} makes one")
         with mlir.scope():
@@ -47,6 +48,16 @@ class MapBlocks(Pass):
 def is_forall(op: Any) -> bool:
     """Whether an op is an `scf.forall`."""
     return op.operation.name == "scf.forall"
+
+
+def outermost(module: Any) -> list[Any]:
+    """The foralls of a module that are in no other one."""
+    return [op for op in mlir.walk(module, is_forall) if not any(map(is_forall, find.parents(op)))]
+
+
+def inside_launch(op: Any) -> bool:
+    """Whether an op is in a launch already."""
+    return any(each.name == "gpu.launch" for each in find.parents(op))
 
 
 def trip_counts(forall: Any, level: str) -> list[int]:

@@ -47,9 +47,12 @@ class Promote(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Both operands or one, with and without padding, where a launch holds one vector contraction."""
         found = find.vector_contracts(state)
-        if len(found) == 1 and any(op.name == "gpu.launch" for op in find.parents(found[0])):
-            operands: tuple[tuple[Literal["a", "b"], ...], ...] = (("a", "b"), ("b",), ("a",))
-            yield from (cls(names, padding) for names in operands for padding in (4, 0))
+        if len(found) != 1 or not any(op.name == "gpu.launch" for op in find.parents(found[0])):
+            return
+        operands: tuple[tuple[Literal["a", "b"], ...], ...] = (("a", "b"), ("b",), ("a",))
+        for names in operands:
+            if all(is_buffer_read(behind(found[0], "ab".index(name))[0]) for name in names):
+                yield from (cls(names, padding) for padding in (4, 0))
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
@@ -90,11 +93,8 @@ def place(contract: Any, launch: Any) -> Any:
 
 def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int) -> Tile:
     """What the block reads of one operand, and a new workgroup buffer for it."""
-    value, casts = contract.operands[operand], list[Any]()
-    while (op := find.defining(value)) is not None and op.name in find.WIDENING:
-        casts.insert(0, op)
-        value = op.operands[0]
-    if op is None or op.name != "vector.transfer_read" or not isinstance(op.operands[0].type, ir.MemRefType):
+    op, casts = behind(contract, operand)
+    if op is None or not is_buffer_read(op):
         found = "a block argument" if op is None else op.name
         raise PassError(f"looked for a vector.transfer_read of a buffer behind input {'ab'[operand]} and found {found}")
     rank = len(find.shape(op.operands[0]))
@@ -107,7 +107,23 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int)
     shape[-1] += padding if order[-1] != rank - 1 else 0
     element = (casts[-1] if casts else op).results[0].type.element_type
     buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
-    return Tile(operand, op, tuple(casts), origin, local, extents, order, buffer)
+    return Tile(operand, op, casts, origin, local, extents, order, buffer)
+
+
+def behind(contract: Any, operand: int) -> tuple[Any | None, tuple[Any, ...]]:
+    """The op that makes an input of the contraction (None: none does), and the widening casts after it in order."""
+    value, casts = contract.operands[operand], list[Any]()
+    while (op := find.defining(value)) is not None and op.name in find.WIDENING:
+        casts.insert(0, op)
+        value = op.operands[0]
+    return op, tuple(casts)
+
+
+def is_buffer_read(op: Any | None) -> bool:
+    """Whether an op reads a vector from a buffer in device memory."""
+    if op is None or op.name != "vector.transfer_read" or not isinstance(op.operands[0].type, ir.MemRefType):
+        return False
+    return op.operands[0].type.memory_space is None
 
 
 def is_local(value: Any, launch: Any, before: Any) -> bool:

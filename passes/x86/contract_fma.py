@@ -10,11 +10,12 @@ LLVM fuses two operations only where both allow it. The fused one rounds once in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 
 ir = mlir.ir
 
@@ -28,11 +29,23 @@ class ContractFma(Pass):
     def apply(self, module: Any) -> None:
         with mlir.context():
             contract = ir.Attribute.parse("#arith.fastmath<contract>")
-            for add in mlir.walk(module, lambda op: op.operation.name == "arith.addf"):
-                products = [op for op in map(find.defining, add.operands) if op is not None and is_product(op)]
-                for op in (*products, add) if products else ():
-                    if str(op.attributes["fastmath"]) == "#arith.fastmath<none>":
-                        op.attributes["fastmath"] = contract
+            for op in strict_ops(module):
+                op.attributes["fastmath"] = contract
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a product is added and the two may not be fused yet."""
+        if strict_ops(state):
+            yield cls()
+
+
+def strict_ops(module: Any) -> list[Any]:
+    """The products that are only added, and their sums, that have no fast-math flag."""
+    found: list[Any] = []
+    for add in mlir.walk(module, lambda op: op.operation.name == "arith.addf"):
+        products = [op for op in map(find.defining, add.operands) if op is not None and is_product(op)]
+        found += (*products, add) if products else ()
+    return [op for op in found if str(op.attributes["fastmath"]) == "#arith.fastmath<none>"]
 
 
 def is_product(op: Any) -> bool:

@@ -46,7 +46,9 @@ class DropOuterDims(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """The one instance, where every outer loop has one iteration."""
         kernel = only_kernel(state)
-        if kernel is not None and kernel.others and all(kernel.size(loop) == 1 for loop in kernel.others):
+        if kernel is None or not kernel.others or kernel.op.name != "linalg.generic":
+            return
+        if all(kernel.size(loop) == 1 for loop in kernel.others):
             yield cls()
 
 

@@ -74,7 +74,9 @@ class Pack(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Either operand that is not packed yet, widened and, where its elements are narrower than C's, as they are."""
         kernel = only_kernel(state)
-        if kernel is None or kernel.others or kernel.op.name != "linalg.generic" or not find.roles(state, "ir"):
+        if kernel is None or kernel.others or kernel.op.name != "linalg.generic":
+            return
+        if not find.roles(state, "ir") or find.roles(state, "k"):
             return
         operands: tuple[tuple[Literal["a", "b"], int], ...] = (("b", kernel.b), ("a", kernel.a))
         for operand, number in operands:

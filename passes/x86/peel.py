@@ -17,6 +17,7 @@ from lowering import find, mlir
 from lowering.core import Pass, Problem, Target
 
 MARK = "lower.peel"
+DONE = "lower.peeled"  # stays on both loops: neither has a short last step any more
 CLEAN = """
   %f{0} = transform.structured.match ops{{["func.func"]}} in %root : (!transform.any_op) -> !transform.any_op
   transform.apply_patterns to %f{0} {{
@@ -39,17 +40,19 @@ class Peel(Pass):
         script = ""
         with mlir.context():
             loops = [op for role in self.roles for op in find.roles(module, role) if op.name == "scf.for"]
-            for number, loop in enumerate(loop for loop in loops if not divides(loop)):
+            for number, loop in enumerate(loop for loop in loops if is_ragged(loop)):
                 loop.attributes[f"{MARK}{number}"] = mlir.ir.UnitAttr.get()
                 script += f"""
       %l{number} = transform.structured.match attributes {{{MARK}{number}}} in %root
         : (!transform.any_op) -> !transform.op<"scf.for">
       %m{number}, %r{number} = transform.loop.peel %l{number}
-        : (!transform.op<"scf.for">) -> (!transform.any_op, !transform.any_op)"""
+        : (!transform.op<"scf.for">) -> (!transform.any_op, !transform.any_op)
+      transform.annotate %m{number} "{DONE}" : !transform.any_op
+      transform.annotate %r{number} "{DONE}" : !transform.any_op"""
         if script:
             mlir.transform(module, script)
         for loop in mlir.walk(module, lambda op: op.operation.name == "scf.for"):
-            for name in [name for name in loop.attributes if name.startswith(MARK)]:
+            for name in [name for name in loop.attributes if name.startswith(MARK) and name != DONE]:
                 del loop.attributes[name]
         mlir.transform(module, CLEAN.format(0))
 
@@ -57,15 +60,16 @@ class Peel(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """The one instance, where a loop with such a role may have a short last step."""
         found = [op for role in cls().roles for op in find.roles(state, role) if op.name == "scf.for"]
-        if not all(map(divides, found)):
+        if any(map(is_ragged, found)):
             yield cls()
 
 
-def divides(loop: Any) -> bool:
-    """Whether a loop's range is known to be a multiple of its step."""
-    bounds = [constant(value) for value in list(loop.operands)[:3]]
-    low, high, step = bounds
-    return low is not None and high is not None and step is not None and (high - low) % step == 0
+def is_ragged(loop: Any) -> bool:
+    """Whether a loop's last step may be short: its range is not known to be a multiple of its step."""
+    low, high, step = [constant(value) for value in list(loop.operands)[:3]]
+    if DONE in loop.attributes:
+        return False
+    return low is None or high is None or step is None or (high - low) % step != 0
 
 
 def constant(value: Any) -> int | None:

@@ -45,7 +45,7 @@ class TileRegisters(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Tiles of up to 32 columns whose C, B and A vectors fit the registers, largest first."""
         kernel = only_kernel(state)
-        if kernel is None or kernel.others or find.roles(state, "ir"):
+        if kernel is None or kernel.others or find.roles(state, "ir") or "vector_bits_avx" not in target.facts:
             return
         bits = dtypes.lookup(problem.contraction.accumulator).bits
         for columns, rows in product((16, 8, 32, 4), (6, 4, 8, 3, 2, 1)):
