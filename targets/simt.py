@@ -136,7 +136,7 @@ def suits(tile: int, extent: int) -> bool:
 def schedule(knobs: Knobs, problem: Problem, target: Target, tail: tuple[str, ...]) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's. `tail` ends in the LLVM dialect."""
     full = {**default(problem, target), **knobs}
-    return pipeline.parse(",".join((*tensor_steps(full, problem), *BUFFERIZE, *device_steps(), *tail)))
+    return pipeline.parse(",".join((*tensor_steps(full, problem), *BUFFERIZE, *device_steps(target), *tail)))
 
 
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
@@ -157,12 +157,12 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def device_steps() -> tuple[str, ...]:
+def device_steps(target: Target) -> tuple[str, ...]:
     """On buffers: the launch, workgroup memory, scalar and vector code, and the kernel as a function of its own."""
     return (
         "fold-padding-writes",
         "map-blocks",
-        "map-threads",
+        f"map-threads{{most={target.facts['threads_per_group_max']}}}",
         f"promote{{padding={TRANSPOSE_PADDING}}}",
         "lower-contraction",
         "lower-transfers",

@@ -25,15 +25,21 @@ from lowering.passes.gpu.map_blocks import inline, is_forall, trip_counts
 
 @dataclass(frozen=True)
 class MapThreads(Pass):
-    """All foralls of a launch must need the same number of threads, so that no thread is left out of a barrier."""
+    """All foralls of a launch must need the same number of threads, so that no thread is left out of a barrier.
+
+    `most` is the number of threads that a workgroup can have.
+    """
 
     name: ClassVar[str] = "map-threads"
+    most: int = 1024
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
-        """The default, where a launch holds a forall."""
-        if any(mlir.walk(launch, is_forall) for launch in mlir.walk(state, is_launch)):
-            yield cls()
+        """The chip's own bound, where a launch holds a forall."""
+        if "threads_per_group_max" in target.facts and any(
+            mlir.walk(launch, is_forall) for launch in mlir.walk(state, is_launch)
+        ):
+            yield cls(int(target.facts["threads_per_group_max"]))
 
     def apply(self, module: Any) -> None:
         launches = mlir.walk(module, is_launch)
@@ -41,7 +47,7 @@ class MapThreads(Pass):
             raise PassError("looked for a gpu.launch and found none; map-blocks makes one")
         with mlir.scope():
             for launch in launches:
-                distribute(launch)
+                distribute(launch, self.most)
         mlir.run(module, "canonicalize,cse")
 
 
@@ -50,8 +56,8 @@ def is_launch(op: Any) -> bool:
     return op.operation.name == "gpu.launch"
 
 
-def distribute(launch: Any) -> None:
-    """Gives a launch as many threads as its foralls have trips, and each thread one trip."""
+def distribute(launch: Any, most: int) -> None:
+    """Gives a launch as many threads as its foralls have trips, at most `most`, and each thread one trip."""
     foralls = mlir.walk(launch, is_forall)
     if not foralls:
         raise PassError(
@@ -64,9 +70,9 @@ def distribute(launch: Any) -> None:
         raise PassError(
             f"the loops over threads have different sizes: {', '.join(map(str, totals))}", str(launch.location)
         )
-    if totals[0] > 1024:
+    if totals[0] > most:
         raise PassError(
-            f"{totals[0]} threads in a workgroup are more than 1024: take larger thread tiles", str(launch.location)
+            f"{totals[0]} threads in a workgroup are more than {most}: take larger thread tiles", str(launch.location)
         )
     with ir.InsertionPoint(launch):
         launch.operands[3] = mlir.dialect("arith").ConstantOp(ir.IndexType.get(), totals[0]).result
