@@ -114,6 +114,13 @@ def contraction(node: Contract, operands: tuple[Array, Array, Array], how: Arith
     return Interval(np.where(finite, value - error, value), np.where(finite, value + error, value))
 
 
+def bounded(problem: Problem, arithmetic: Arithmetic | None = None) -> bool:
+    """Whether anything can be claimed of a sum that rounds: not over too many terms for its accumulator."""
+    node = problems.program(problem.ir).contract
+    unit = 2 * (arithmetic or Arithmetic()).ulps * lookup(node.dtype).unit_roundoff
+    return gamma(steps(node, node.start is not None), unit) < float("inf")
+
+
 def exact(node: Contract, operands: Sequence[Array]) -> bool:
     """Whether all operands are integers so small that no sum of theirs can round, whichever element it is."""
     a, b, start = (float(np.abs(values).max(initial=0.0)) for values in operands)
@@ -126,16 +133,24 @@ def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithm
     accumulator = lookup(node.dtype)
     precision = accumulator.mantissa + 1
     length = prod(node.sizes[loop] for loop in node.dims.k)
-    steps = length - 1 + rounds_products(node) + bool(operands[2].any())
-    relative = gamma(steps, 2 * how.ulps * accumulator.unit_roundoff) + gamma(steps + 1, 2.0**-53)
+    count = steps(node, bool(operands[2].any()))
+    relative = gamma(count, 2 * how.ulps * accumulator.unit_roundoff) + gamma(count + 1, 2.0**-53)
     least = ml_dtypes.finfo(accumulator.numpy)
     underflow = length * float(least.smallest_subnormal)
     if how.denormals == "flushed":
         underflow = 2 * length * float(least.smallest_normal)
     rounds = size > 2.0**precision if all(integral(x) for x in operands) else None
-    size *= relative if steps else 0.0
+    if relative == np.inf:
+        size[size > 0] = np.inf  # and no sum of zeros is anything but zero
+    else:
+        size *= relative if count else 0.0
     size += underflow
     return size if rounds is None else np.where(rounds, size, 0.0)
+
+
+def steps(node: Contract, started: bool) -> int:
+    """How many roundings a term goes through at most: n of the derivation above."""
+    return prod(node.sizes[loop] for loop in node.dims.k) - 1 + rounds_products(node) + started
 
 
 def rounds_products(node: Contract) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 
 from lowering.core import Argument
@@ -15,7 +16,10 @@ from lowering.memory import Run, unwritten
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked. `figure` is an error and `bound` what it may be there, where the error is largest."""
+    """One thing that was checked. `figure` is an error and `bound` what it may be there, where the error is largest.
+
+    `note` is what a verdict has to say of it although it is ok, e.g. 'sampled'.
+    """
 
     name: str
     ok: bool
@@ -23,6 +27,10 @@ class Check:
     figure: float | None = None
     bound: float | None = None
     scope: Literal["witness", "full"] = "witness"
+    note: str = ""
+
+
+NO_BOUND = "random: no bound"  # the note of a check that claims no more than that finite results are finite
 
 
 def hygiene(runs: Sequence[Run], label: str) -> list[Check]:
@@ -57,17 +65,33 @@ def within(
     expected: Sequence[Interval],
     reference: Sequence[Array],
     label: str,
+    bounded: bool = True,
+    origins: Sequence[tuple[int, ...]] = (),
 ) -> list[Check]:
-    """Every element of every output, in every run, against its limits. One check an output: the first failing run's."""
+    """Every element of every output, in every run, against its limits. One check an output: the first failing run's.
+
+    `bounded` is False where nothing can be claimed of a sum that rounds; `origins` say where in the outputs these parts
+    of them begin, for the words.
+    """
     found: list[Check] = []
     for number, argument in enumerate(outputs):
         name = label if len(outputs) == 1 else f"{argument.name}, {label}"
-        results = [compare(run.outputs[number], expected[number], reference[number], name, run.poison) for run in runs]
+        origin = origins[number] if origins else (0,) * len(argument.shape)
+        limits, exact = expected[number], reference[number]
+        results = [compare(run.outputs[number], limits, exact, name, run.poison, bounded, origin) for run in runs]
         found.append(next((check for check in results if not check.ok), results[0]))
     return found
 
 
-def compare(output: Array, limits: Interval, reference: Array, name: str, poison: int) -> Check:
+def compare(
+    output: Array,
+    limits: Interval,
+    reference: Array,
+    name: str,
+    poison: int,
+    bounded: bool = True,
+    origin: tuple[int, ...] = (),
+) -> Check:
     """One output against its limits: NaN exactly where the reference has NaN, everything else between the limits."""
     values = output.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -75,12 +99,19 @@ def compare(output: Array, limits: Interval, reference: Array, name: str, poison
         right &= values <= limits.high
     if not right.all():
         right |= np.isnan(values) & may_be_nan(limits)
+    if not bounded:
+        right &= finite_where(limits, values, reference, output.dtype)
     if right.all():
-        return Check(name, True, *agreement(values, limits, reference))
+        span = 2.0 ** (8 * output.itemsize) - 1 if output.dtype.kind == "i" else np.inf
+        detail, figure, bound = agreement(values, limits, reference, bounded, span)
+        return Check(name, True, detail, figure, bound, note=NO_BOUND if detail == UNBOUNDED else "")
     wrong = ~right
     place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-    detail = f"{int(wrong.sum())} of {wrong.size} elements are wrong{region(wrong)}{never(output, wrong, poison)}"
-    detail += f"; first at [{', '.join(str(int(i)) for i in place)}]: "
+    start = origin or (0,) * wrong.ndim
+    detail = (
+        f"{int(wrong.sum())} of {wrong.size} elements are wrong{region(wrong, start)}{never(output, wrong, poison)}"
+    )
+    detail += f"; first at [{', '.join(str(int(i) + o) for i, o in zip(place, start, strict=True))}]: "
     detail += sample(values[place], limits.low[place], limits.high[place])
     error = np.where(wrong, np.nan_to_num(distance(values, reference), nan=np.inf), 0.0)
     most = np.unravel_index(int(np.argmax(error)), error.shape)
@@ -92,7 +123,21 @@ def may_be_nan(limits: Interval) -> Array:
 
     The latter is an epilogue like -inf * (1 + erf(-inf)): NaN, or -inf where the erf is not exactly -1.
     """
-    return np.isnan(limits.low) | ((limits.low == -np.inf) & (limits.high == np.inf))
+    return np.isnan(limits.low) | anything(limits)
+
+
+def anything(limits: Interval) -> Array:
+    """Where the limits say nothing."""
+    return (limits.low == -np.inf) & (limits.high == np.inf)
+
+
+def finite_where(limits: Interval, values: Array, reference: Array, dtype: np.dtype[Any]) -> Array:
+    """Where a value for which there is no bound is finite, as far as its reference is and fits the type."""
+    if dtype.kind in "iub":
+        return np.ones(values.shape, bool)
+    fits = np.abs(reference) <= float(ml_dtypes.finfo(dtype).max)  # False for NaN
+    unsure = (limits.low < limits.high) & (np.isinf(limits.low) | np.isinf(limits.high))
+    return np.isfinite(values) | ~fits | ~unsure
 
 
 def distance(values: Array, reference: Array) -> Array:
@@ -109,20 +154,30 @@ def allowed(limits: Interval, reference: Array, place: tuple[Any, ...]) -> float
     return float(np.nan_to_num(found))
 
 
-def agreement(values: Array, limits: Interval, reference: Array) -> tuple[str, float, float]:
-    """Words, the largest error, and the bound at that element, of an output that is right."""
+UNBOUNDED = "no bound can be claimed: K is too large for this accumulator"
+
+
+def agreement(
+    values: Array, limits: Interval, reference: Array, bounded: bool = True, span: float = np.inf
+) -> tuple[str, float, float]:
+    """Words, the largest error, and the bound at that element, of an output that is right.
+
+    Elements whose limits are as wide as `span` may be anything: they give no figure, their reference means nothing.
+    """
     if limits.low is limits.high or not np.any(limits.low < limits.high):
         return "bit for bit", 0.0, 0.0
-    if limits.low.flat[0] == -np.inf and bool(np.all((limits.low == -np.inf) & (limits.high == np.inf))):
-        return "no bound can be claimed: K is too large for this accumulator", 0.0, 0.0
+    if not bounded:
+        return UNBOUNDED, 0.0, 0.0
     error = distance(values, reference)
+    if span < np.inf:
+        error[limits.high - limits.low >= span] = np.nan
     place = np.unravel_index(int(np.argmax(error)), error.shape)
     if not np.isfinite(error[place]):  # NaN and infinities are where they belong: the finite elements count
         place = np.unravel_index(int(np.argmax(np.where(np.isfinite(error), error, 0.0))), error.shape)
     return "every element within its bound", float(error[place]), allowed(limits, reference, place)
 
 
-def region(wrong: Array) -> str:
+def region(wrong: Array, origin: Sequence[int] = ()) -> str:
     """Where the wrong elements are, where that is a block of the last two dimensions smaller than the whole."""
     names = ("columns", "rows", "batches", *(f"dimension {i}" for i in range(4, wrong.ndim + 1)))
     parts: list[str] = []
@@ -130,8 +185,10 @@ def region(wrong: Array) -> str:
         axis = wrong.ndim - 1 - back
         lines = np.nonzero(wrong.any(axis=tuple(i for i in range(wrong.ndim) if i != axis)))[0]
         low, high = int(lines[0]), int(lines[-1])
-        if (low, high) != (0, wrong.shape[axis] - 1):
-            parts.append(f"{name} {low} to {high}" if low != high else f"{name.removesuffix('s')} {low}")
+        start = origin[axis] if origin else 0
+        if start or (low, high) != (0, wrong.shape[axis] - 1):
+            first, final = start + low, start + high
+            parts.append(f"{name} {first} to {final}" if low != high else f"{name.removesuffix('s')} {first}")
     return f", all in {' and '.join(reversed(parts))}" if parts else ""
 
 

@@ -7,7 +7,7 @@ loop is the `scf.for` whose induction variable reaches A and B but not the accum
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,21 @@ def contraction_dims(op: Any) -> Dims:
         n=tuple(d for d in loops if d not in a and d in b and d in c),
         k=tuple(d for d in loops if d not in c),
     )
+
+
+def largest(loops: Sequence[int], sizes: Sequence[int]) -> int:
+    """The loop of a class that has the most trips, the innermost of equals; one of dynamic size counts as one trip."""
+    return max(loops, key=lambda dim: (abs(sizes[dim]), dim))
+
+
+def kernel_loops(dims: Dims, sizes: Sequence[int], written: Sequence[int | None]) -> tuple[int, int, int]:
+    """The loops that the x86 passes tile, as rows, columns and depth; `written` are the loops that index C, in order.
+
+    Columns are contiguous in C: an n loop, or where C is stored transposed an m loop, and the rows are of the other
+    class. Rows and depth are the largest of theirs. Every class has to have a loop.
+    """
+    columns = next(dim for dim in reversed(written) if dim is not None and dim not in dims.batch)
+    return largest(dims.n if columns in dims.m else dims.m, sizes), columns, largest(dims.k, sizes)
 
 
 def loop_sizes(op: Any) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ nowhere to be found while the kernel runs. On the witness problem, for two seeds
 
 Every run has guard bands around each buffer, a poisoned output and inputs that must be unchanged after it; every
 input set runs twice, with different poisons, and both outputs must be the same bits. At full size: integers once,
-random once; above 2^31 multiply-adds by Freivalds' check and a sample (`freivalds.py`).
+random once; above 2^31 multiply-adds every element of the integers and a sample of the random (`freivalds.py`).
 """
 
 from __future__ import annotations
@@ -43,13 +43,21 @@ FULL = WITNESS[:2]
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks and their sum in words: 'verified (...)', 'not executed: <why>' or 'WRONG: <what>'."""
+    """All checks and their sum in words: 'verified (...)', 'not executed: <why>' or 'WRONG: <what>'.
+
+    Where nothing ran, `ok` is False and so is `wrong`.
+    """
 
     ok: bool
     words: str
     checks: tuple[Check, ...] = ()
     max_error: float | None = None
     bound: float | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a check failed."""
+        return not all(check.ok for check in self.checks)
 
 
 def verify(
@@ -59,24 +67,26 @@ def verify(
     witness: tuple[Problem, Binary] | None = None,
     arithmetic: Arithmetic | None = None,
 ) -> Verdict:
-    """The whole protocol: the witness with every check, then full size. Without a witness the problem is its own."""
+    """The whole protocol: the witness with every check, then full size. Without a witness every check at full size."""
     reason = executor.unavailable()
     if reason is not None:
         return not_executed(reason)
     small, built = witness or (problem, binary)
     with executor.load(built) as program:
         first = verify_witness(small, program, arithmetic)
-    if witness is None or not all(check.ok for check in first):
-        return verdict(first, () if witness is None else None)
+    if witness is None:
+        return verdict((), tuple(replace(check, scope="full") for check in first))
+    if not all(check.ok for check in first):
+        return verdict(first)
     with executor.load(binary) as program:
         return verdict(first, verify_full(problem, program, arithmetic))
 
 
 def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, partial: str = "") -> Verdict:
-    """The verdict of the checks that were made.
+    """The verdict of the checks that were made; it claims a scope only where there are checks of it.
 
-    `full` is None where nothing ran at full size, and empty where the witness is the problem itself. `partial` says
-    what of the witness ran, e.g. '64 of 256 workgroups'. The figures are the largest error and its bound.
+    `partial` says what of the witness ran, e.g. '64 of 256 workgroups'. What the checks note comes after the scope:
+    'sampled', 'random: no bound'. The figures are the largest error and its bound.
     """
     made = (*witness, *(full or ()))
     failed = next((check for check in made if not check.ok), None)
@@ -84,9 +94,12 @@ def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, parti
         return Verdict(False, f"WRONG: {failed.name}: {failed.detail}", made, failed.figure, failed.bound)
     if not made:
         return not_executed("nothing was checked")
-    scope = "witness+full" if full is not None else f"witness, {partial}" if partial else "witness only"
-    worst = max((check for check in made if check.figure is not None), key=lambda check: check.figure or 0.0)
-    return Verdict(True, f"verified ({scope})", made, worst.figure, worst.bound)
+    scope = "witness only" if not full else "witness+full" if witness else "full"
+    if partial and not full:
+        scope = f"witness, {partial}"
+    words = ", ".join((scope, *dict.fromkeys(check.note for check in made if check.note)))
+    worst = max(made, key=lambda check: -1.0 if check.figure is None else check.figure)
+    return Verdict(True, f"verified ({words})", made, worst.figure, worst.bound)
 
 
 def not_executed(why: str) -> Verdict:
@@ -112,7 +125,7 @@ def verify_witness(
 def verify_full(
     problem: Problem, program: Program, arithmetic: Arithmetic | None = None, seed: int = 0
 ) -> tuple[Check, ...]:
-    """Integers once, random numbers once; every element up to 2^31 multiply-adds, else Freivalds' check and a sample.
+    """Integers once, random numbers once; every element up to 2^31 multiply-adds, beyond that as `freivalds.py` says.
 
     A kernel that runs in less than half a second runs again on the random numbers, and must give the same bits.
     """
@@ -162,7 +175,8 @@ def compared(
     """The outputs of some runs against the limits of the reference, which is computed only now."""
     expected = bounds.limits(problem, values, arithmetic)
     exact = reference.evaluate(problem, values)
-    return checks.within(problem.arguments[len(values) :], runs, expected, exact, label)
+    sure = bounds.bounded(problem, arithmetic)
+    return checks.within(problem.arguments[len(values) :], runs, expected, exact, label, sure)
 
 
 def perturbations(

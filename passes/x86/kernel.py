@@ -72,14 +72,11 @@ def kernel(op: Any) -> Kernel:
         raise PassError(
             f"looked for a contraction with an m, an n and a k dimension, found {op.name} with {dims}", op.name
         )
-    lanes = next(dim for dim in reversed(find.positions(find.maps(op)[2])) if dim is not None and dim not in dims.batch)
-    swapped = lanes in dims.m
     sizes = find.loop_sizes(op)
-    across = dims.n if swapped else dims.m
-    m = max(across, key=lambda dim: (abs(sizes[dim]), dim))
-    k = max(dims.k, key=lambda dim: (abs(sizes[dim]), dim))
-    others = tuple(dim for dim in range(len(sizes)) if dim not in (m, lanes, k))
-    return Kernel(op, m, lanes, k, others, int(swapped), int(not swapped))
+    m, n, k = find.kernel_loops(dims, sizes, find.positions(find.maps(op)[2]))
+    others = tuple(dim for dim in range(len(sizes)) if dim not in (m, n, k))
+    swapped = n in dims.m
+    return Kernel(op, m, n, k, others, int(swapped), int(not swapped))
 
 
 def two_dimensional(module: Any) -> list[Kernel]:

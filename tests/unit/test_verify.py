@@ -31,14 +31,14 @@ def words(binary: Binary, problem: Problem = PROBLEM) -> str:
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
 def test_an_honest_kernel_passes(dtype: str, layout: str) -> None:
     problem = from_shape(9, 7, 21, dtype, layout)
-    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    assert words(kernels.honest(problem), problem) == "verified (full)"
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 3), (1, 9, 2), (4, 1, 33)])
 def test_odd_sizes_pass(shape: tuple[int, int, int]) -> None:
     for dtype in ("f32", "bf16", "i8"):
         problem = from_shape(*shape, dtype)
-        assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+        assert words(kernels.honest(problem), problem) == "verified (full)"
 
 
 def test_a_batch_passes_and_its_figures_are_told() -> None:
@@ -89,7 +89,7 @@ def without_bias(problem: Problem) -> str:
 @pytest.mark.parametrize("body", [RELU, GELU, TANH], ids=["relu", "gelu", "tanh"])
 def test_epilogues_pass_and_a_missing_bias_is_caught(body: str) -> None:
     problem = from_text(EPILOGUE.replace("BODY", body))
-    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    assert words(kernels.honest(problem), problem) == "verified (full)"
     assert words(kernels.compiled(without_bias(problem), problem), problem).startswith("WRONG: ")
 
 
@@ -100,7 +100,7 @@ def test_accumulating_into_c_passes_and_ignoring_c_is_caught() -> None:
     }"""
     problem = from_text(text)
     assert problem.contraction.accumulates
-    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    assert words(kernels.honest(problem), problem) == "verified (full)"
     assert words(kernels.kernel(problem, kernels.loops(problem)), problem).startswith("WRONG: ")
 
 
@@ -108,7 +108,7 @@ def test_accumulating_into_c_passes_and_ignoring_c_is_caught() -> None:
 
 
 def test_the_control_of_the_loops_passes() -> None:
-    assert words(kernels.kernel(PROBLEM, kernels.loops(PROBLEM))) == "verified (witness+full)"
+    assert words(kernels.kernel(PROBLEM, kernels.loops(PROBLEM))) == "verified (full)"
 
 
 def test_a_kernel_that_does_nothing() -> None:
@@ -169,7 +169,7 @@ def test_a_constant_output(value: str) -> None:
 @pytest.mark.parametrize("output", ["f16", "f32"])
 def test_accumulating_in_f16(shape: tuple[int, int, int], output: str) -> None:
     problem = from_shape(*shape, "f16", out_dtype=output)
-    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    assert words(kernels.honest(problem), problem) == "verified (full)"
     m, n, k = shape
     narrow = from_text(
         f"""func.func @main(%a: tensor<{m}x{k}xf16>, %b: tensor<{k}x{n}xf16>) -> tensor<{m}x{n}xf16> {{
@@ -279,7 +279,7 @@ def test_a_single_wrong_sign_of_accumulation_order_is_no_error() -> None:
     """Summing backwards rounds differently: within the bound, and exact on integers."""
     body = kernels.loops(PROBLEM).replace("%a[%i, %l]", "%a[%i, %back]").replace("%b[%l, %j]", "%b[%back, %j]")
     index = "%last = arith.constant 49 : index\n%back = arith.subi %last, %l : index\n%x = memref.load"
-    assert words(kernels.kernel(PROBLEM, body.replace("%x = memref.load", index))) == "verified (witness+full)"
+    assert words(kernels.kernel(PROBLEM, body.replace("%x = memref.load", index))) == "verified (full)"
 
 
 @pytest.mark.parametrize("bits", [10, 16])
@@ -405,7 +405,7 @@ MASKED = """%p = arith.cmpf ogt, %s, %z : f32
 
 def test_conditions_in_an_epilogue() -> None:
     problem = from_text(EPILOGUE.replace("BODY", MASKED))
-    assert words(kernels.honest(problem), problem) == "verified (witness+full)"
+    assert words(kernels.honest(problem), problem) == "verified (full)"
     for right, wrong in (("arith.ori", "arith.andi"), ("arith.cmpf ogt", "arith.cmpf olt")):
         changed = problem.ir.replace(right, wrong)
         assert words(kernels.compiled(changed, problem), problem).startswith("WRONG: integers, seed 0")
@@ -426,26 +426,200 @@ def test_one_wrong_element_of_a_large_product_is_found(monkeypatch: pytest.Monke
     assert found[0].detail == "1 of 40 rows are wrong, 37 to 37"
 
 
-def test_an_epilogue_at_full_size_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+def wrong_at(problem: Problem, i: int, j: int) -> Binary:
+    """The payload with one element of the output changed."""
+    out, name = problem.arguments[-1], f"%arg{len(problem.arguments) - 1}"
+    kind = f"memref<{'x'.join(map(str, out.shape))}x{out.dtype}>"
+    change = f"""%wi = arith.constant {i} : index
+    %wj = arith.constant {j} : index
+    %got = memref.load {name}[%wi, %wj] : {kind}
+    %seven = arith.constant 7{".0" if out.dtype.startswith(("f", "bf")) else ""} : {out.dtype}
+    %off = arith.{"addf" if out.dtype.startswith(("f", "bf")) else "addi"} %got, %seven : {out.dtype}
+    memref.store %off, {name}[%wi, %wj] : {kind}
+    return"""
+    text, count = re.subn(r"\breturn\b", change, problem.ir)
+    assert count == 1
+    return kernels.compiled(text, problem)
+
+
+def test_products_of_large_integers_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of f64 use up 2^53, so that the product with a vector does not fit float64."""
     monkeypatch.setattr(verify, "WHOLE", 0)
+    problem = from_shape(70, 60, 33, "f64")
+    values = inputs.integers(problem, 0)
+    assert (np.abs(values[0]) @ np.abs(values[1])).max() > 2.0**46
+    found = full(problem, kernels.honest(problem))
+    assert [check for check in found if not check.ok] == []
+    assert "Freivalds, integers, seed 0" in [check.name for check in found]
+
+
+@pytest.mark.parametrize("value", [0.5, 1e-20, 2.0**60, np.nan, np.inf, -1.0])
+def test_freivalds_sees_every_kind_of_wrong_element(value: float) -> None:
+    problem = from_shape(40, 24, 50, "f64")
+    values = inputs.integers(problem, 0)
+    right = reference.evaluate(problem, values)[0].astype(np.float64)
+    assert freivalds.product(problem, values, memory.Run((right,), (), (), 0), "integers", 0).ok
+    changed = right.copy()
+    changed[7, 3] = value
+    found = freivalds.product(problem, values, memory.Run((changed,), (), (), 0), "integers", 0)
+    assert (found.ok, found.detail) == (False, "1 of 40 rows are wrong, 7 to 7")
+
+
+TRUNCATED = """func.func @main(%a: tensor<40x50xi8>, %b: tensor<50x24xi8>) -> tensor<40x24xi8> {
+  %z = arith.constant 0 : i32
+  %e = tensor.empty() : tensor<40x24xi32>
+  %f = linalg.fill ins(%z : i32) outs(%e : tensor<40x24xi32>) -> tensor<40x24xi32>
+  %r = linalg.matmul ins(%a, %b : tensor<40x50xi8>, tensor<50x24xi8>) outs(%f : tensor<40x24xi32>) -> tensor<40x24xi32>
+  %o = tensor.empty() : tensor<40x24xi8>
+  %t = linalg.generic {indexing_maps = [affine_map<(i,j)->(i,j)>, affine_map<(i,j)->(i,j)>],
+      iterator_types = ["parallel", "parallel"]} ins(%r : tensor<40x24xi32>) outs(%o : tensor<40x24xi8>) {
+    ^bb0(%x: i32, %w: i8):
+      %n = arith.trunci %x : i32 to i8
+      linalg.yield %n : i8
+  } -> tensor<40x24xi8>
+  return %t : tensor<40x24xi8>
+}"""
+NARROWED = (
+    TRUNCATED.replace("%z = arith.constant 0 :", "%z = arith.constant 0.0 :")
+    .replace("i32", "f32")
+    .replace("50xi8", "50xf16")
+    .replace("50x24xi8", "50x24xf16")
+    .replace("i8", "f32")
+    .replace(
+        "%n = arith.trunci %x : f32 to f32", "%h = arith.truncf %x : f32 to bf16\n%n = arith.extf %h : bf16 to f32"
+    )
+)
+TURNED = (
+    NARROWED.replace("-> tensor<40x24xf32> {", "-> tensor<24x40xf16> {")
+    .replace("%o = tensor.empty() : tensor<40x24xf32>", "%o = tensor.empty() : tensor<24x40xf16>")
+    .replace("outs(%o : tensor<40x24xf32>)", "outs(%o : tensor<24x40xf16>)")
+    .replace("} -> tensor<40x24xf32>", "} -> tensor<24x40xf16>")
+    .replace("return %t : tensor<40x24xf32>", "return %t : tensor<24x40xf16>")
+    .replace("[affine_map<(i,j)->(i,j)>, affine", "[affine_map<(i,j)->(j,i)>, affine")
+    .replace(
+        "%h = arith.truncf %x : f32 to bf16\n%n = arith.extf %h : bf16 to f32", "%n = arith.truncf %x : f32 to f16"
+    )
+    .replace("%w: f32", "%w: f16")
+    .replace("linalg.yield %n : f32", "linalg.yield %n : f16")
+)
+LARGE_EPILOGUES = {"trunci": TRUNCATED, "bf16": NARROWED, "transposed": TURNED, "relu": EPILOGUE.replace("BODY", RELU)}
+
+
+@pytest.mark.parametrize("name", LARGE_EPILOGUES)
+def test_every_element_of_a_large_product_with_an_epilogue_is_compared(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(verify, "WHOLE", 0)
+    monkeypatch.setattr(freivalds, "CORNER", 1)
+    monkeypatch.setattr(freivalds, "LINES", 1)
+    monkeypatch.setattr(freivalds, "BLOCK", 100)
+    problem = from_text(LARGE_EPILOGUES[name])
+    found = full(problem, kernels.honest(problem))
+    assert [check for check in found if not check.ok] == []
+    names = [check.name for check in found]
+    assert "integers, seed 0" in names
+    assert "rows, random, seed 0" in names
+    assert not any("Freivalds" in each for each in names)
+    rows, columns = problem.arguments[-1].shape
+    bad = [check for check in full(problem, wrong_at(problem, rows - 3, columns - 4)) if not check.ok]
+    assert bad[0].name == "integers, seed 0"
+    assert f"first at [{rows - 3}, {columns - 4}]: got" in bad[0].detail
+    assert "1 of " in bad[0].detail
+
+
+def test_sums_that_do_not_fit_the_narrow_output_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "WHOLE", 0)
+    monkeypatch.setattr(verify, "FULL", (("integers", inputs.integers),))
+    problem = from_shape(40, 24, 50, "f16")
+    monkeypatch.setattr(inputs, "ranges", lambda _: inputs.Ranges(2000, 8, 1.0, 1.0))
+    monkeypatch.setattr(freivalds, "CORNER", 1)
+    found = full(problem, kernels.honest(problem))
+    assert [check for check in found if not check.ok] == []
+    assert "integers, seed 0" in [check.name for check in found]
+    assert not all(check.ok for check in full(problem, wrong_at(problem, 33, 5)))
+
+
+def test_what_is_too_large_to_compare_is_sampled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "WHOLE", 0)
+    monkeypatch.setattr(freivalds, "AFFORDABLE", 0)
     monkeypatch.setattr(freivalds, "CORNER", 3)
     problem = from_text(EPILOGUE.replace("BODY", RELU))
     found = full(problem, kernels.honest(problem))
-    assert all(check.ok for check in found)
-    assert not any("Freivalds" in check.name for check in found)
+    assert verify.verdict((), found).words == "verified (full, sampled)"
+    assert any(check.detail.endswith("of a sample") for check in found)
     assert not all(check.ok for check in full(problem, kernels.compiled(without_bias(problem), problem)))
+
+
+SEVERAL = """func.func @main(%a: tensor<20x3x11xf32>, %b: tensor<11x9xf32>) -> tensor<20x3x9xf32> {
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<20x3x9xf32>
+  %f = linalg.fill ins(%z : f32) outs(%e : tensor<20x3x9xf32>) -> tensor<20x3x9xf32>
+  %r = linalg.generic {indexing_maps = [affine_map<(m,p,n,k)->(m,p,k)>, affine_map<(m,p,n,k)->(k,n)>,
+      affine_map<(m,p,n,k)->(m,p,n)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}
+      ins(%a, %b : tensor<20x3x11xf32>, tensor<11x9xf32>) outs(%f : tensor<20x3x9xf32>) {
+    ^bb0(%x: f32, %y: f32, %w: f32):
+      %p = arith.mulf %x, %y : f32
+      %s = arith.addf %w, %p : f32
+      linalg.yield %s : f32
+  } -> tensor<20x3x9xf32>
+  return %r : tensor<20x3x9xf32>
+}"""
+
+
+def test_a_large_product_with_several_row_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "WHOLE", 0)
+    monkeypatch.setattr(freivalds, "CORNER", 2)
+    monkeypatch.setattr(freivalds, "LINES", 2)
+    monkeypatch.setattr(freivalds, "BLOCK", 100)
+    problem = from_text(SEVERAL)
+    found = full(problem, kernels.honest(problem))
+    assert [check for check in found if not check.ok] == []
+    assert {"integers, seed 0", "rows, random, seed 0"} <= {check.name for check in found}
+
+
+STRICT = """func.func @main(%a: tensor<4x4096xf16>, %b: tensor<4096x5xf16>) -> tensor<4x5xf16> {
+  %z = arith.constant 0.0 : f16
+  %e = tensor.empty() : tensor<4x5xf16>
+  %f = linalg.fill ins(%z : f16) outs(%e : tensor<4x5xf16>) -> tensor<4x5xf16>
+  %r = linalg.matmul ins(%a, %b : tensor<4x4096xf16>, tensor<4096x5xf16>) outs(%f : tensor<4x5xf16>) -> tensor<4x5xf16>
+  return %r : tensor<4x5xf16>
+}"""
+
+
+def test_without_a_bound_the_verdict_says_so_and_nan_is_still_wrong() -> None:
+    problem = from_text(STRICT, strict_semantics=True)
+    assert words(kernels.honest(problem), problem) == "verified (full, random: no bound)"
+    limits = bounds.limits(problem, inputs.normals(problem, 0))[0]
+    exact = reference.evaluate(problem, inputs.normals(problem, 0))[0]
+    for value in (np.nan, np.inf):
+        output = exact.astype(np.float16)
+        assert checks.compare(output, limits, exact, "random", 0xFF, bounded=False).note == checks.NO_BOUND
+        output[2, 3] = value
+        assert not checks.compare(output, limits, exact, "random", 0xFF, bounded=False).ok
+    assert not bounds.bounded(problem)
+    assert bounds.bounded(from_shape(4, 5, 4096, "f16"))
 
 
 def test_the_words_of_a_verdict() -> None:
     good = (Check("integers, seed 0", True, "bit for bit", 0.0, 0.0), Check("random, seed 0", True, "", 0.1, 0.4))
     assert verify.verdict(good).words == "verified (witness only)"
+    assert verify.verdict(good, ()).words == "verified (witness only)"
+    assert verify.verdict((), good).words == "verified (full)"
     assert verify.verdict(good, good).words == "verified (witness+full)"
+    assert verify.verdict(good, (replace(good[0], note="sampled"),)).words == "verified (witness+full, sampled)"
     assert verify.verdict(good, partial="64 of 256 workgroups").words == "verified (witness, 64 of 256 workgroups)"
     assert (verify.verdict(good).max_error, verify.verdict(good).bound) == (0.1, 0.4)
+    assert verify.verdict([Check("guard bands", True)]).max_error is None
     assert verify.not_executed("no gfx942 device").words == "not executed: no gfx942 device"
-    assert verify.verdict(()).words == "not executed: nothing was checked"
     bad = replace(good[0], ok=False, detail="3 of 9 elements are wrong")
     assert verify.verdict((*good, bad)).words == "WRONG: integers, seed 0: 3 of 9 elements are wrong"
+    assert verify.verdict((*good, bad)).wrong
+
+
+@pytest.mark.parametrize("full", [None, ()])
+def test_nothing_checked_is_neither_verified_nor_wrong(full: tuple[Check, ...] | None) -> None:
+    found = verify.verdict((), full)
+    assert (found.ok, found.wrong, found.words) == (False, False, "not executed: nothing was checked")
 
 
 def test_the_reference_is_never_in_memory_before_the_kernel_ran(monkeypatch: pytest.MonkeyPatch) -> None:
