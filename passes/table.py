@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from lowering.core import Pass
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
+from lowering.passes.common.contract_fma import ContractFma
+from lowering.passes.common.expand_copies import ExpandCopies
 from lowering.passes.common.fold_padding_reads import FoldPaddingReads
 from lowering.passes.common.fold_padding_writes import FoldPaddingWrites
+from lowering.passes.common.lower_contraction import LowerContraction
 from lowering.passes.common.pad import Pad
+from lowering.passes.common.split_accumulators import SplitAccumulators
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
@@ -17,19 +21,15 @@ from lowering.passes.gpu.map_blocks import MapBlocks
 from lowering.passes.gpu.map_threads import MapThreads
 from lowering.passes.gpu.promote import Promote
 from lowering.passes.transform import Transform
-from lowering.passes.x86.contract_fma import ContractFma
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
-from lowering.passes.x86.expand_copies import ExpandCopies
 from lowering.passes.x86.fold_padding import FoldPadding
 from lowering.passes.x86.generalize_contraction import GeneralizeContraction
 from lowering.passes.x86.hoist_accumulators import HoistAccumulators
-from lowering.passes.x86.lower_contraction import LowerContraction
 from lowering.passes.x86.pack import Pack
 from lowering.passes.x86.pad_registers import PadRegisters
 from lowering.passes.x86.peel import Peel
 from lowering.passes.x86.prefetch_c import PrefetchC
 from lowering.passes.x86.scalar_a import ScalarA
-from lowering.passes.x86.split_accumulators import SplitAccumulators
 from lowering.passes.x86.tile_cache import TileCache
 from lowering.passes.x86.tile_k import TileK
 from lowering.passes.x86.tile_registers import TileRegisters
@@ -41,9 +41,13 @@ TABLE: tuple[type[Pass], ...] = (
     Llvm,
     Codegen,
     Ptxas,
+    ContractFma,
+    ExpandCopies,
     FoldPaddingReads,
     FoldPaddingWrites,
+    LowerContraction,
     Pad,
+    SplitAccumulators,
     Tile,
     TileReduction,
     Vectorize,
@@ -53,19 +57,15 @@ TABLE: tuple[type[Pass], ...] = (
     MapBlocks,
     MapThreads,
     Promote,
-    ContractFma,
     DropOuterDims,
-    ExpandCopies,
     FoldPadding,
     GeneralizeContraction,
     HoistAccumulators,
-    LowerContraction,
     Pack,
     PadRegisters,
     Peel,
     PrefetchC,
     ScalarA,
-    SplitAccumulators,
     TileCache,
     TileK,
     TileRegisters,

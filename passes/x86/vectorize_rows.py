@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from lowering import find, mlir
 from lowering.core import Pass, Problem, Target
-from lowering.passes.x86.expand_copies import expand
+from lowering.passes.common.expand_copies import expand
 
 MARK = "lower.rows"
 LONGEST = 64  # elements of a row: more is better left to a loop

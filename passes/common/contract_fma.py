@@ -1,4 +1,4 @@
-"""contract-fma: a product that is only added may become one multiply-add.
+"""A product that is only added may become one multiply-add.
 
 before -> after:
   %p = arith.mulf %a, %b : f32 ; %s = arith.addf %c, %p : f32

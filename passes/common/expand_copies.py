@@ -1,4 +1,4 @@
-"""expand-copies: a copy between buffers becomes a linalg op, and with it loops instead of a call.
+"""A copy between buffers becomes a linalg op, and with it loops instead of a call.
 
 before -> after:
   memref.copy %a, %b : memref<?x16xf32, strided<[77, 1], offset: ?>> to memref<?x16xf32, strided<[16, 1], offset: ?>>

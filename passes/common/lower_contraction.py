@@ -1,4 +1,4 @@
-"""lower-contraction: `vector.contract` as one multiply-add of a row a broadcast lane of A.
+"""`vector.contract` as one multiply-add of a row a broadcast lane of A.
 
 before -> after:
   %v = vector.contract %a, %b, %c : vector<1x6xf32>, vector<1x16xf32> into vector<6x16xf32>

@@ -1,4 +1,4 @@
-"""split-accumulators: the accumulator tile that a loop carries becomes one vector a row.
+"""The accumulator tile that a loop carries becomes one vector a row.
 
 before -> after:
   %r = scf.for %k ... iter_args(%acc = %c : vector<6x16xf32>) { %n = vector.contract ..., %acc ; scf.yield %n }
