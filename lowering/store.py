@@ -75,6 +75,7 @@ class CheckRecord(Value):
     detail: str = ""
     figure: float | None = None
     bound: float | None = None
+    note: str = ""
 
 
 class TimingRecord(Value):
