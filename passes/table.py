@@ -22,7 +22,6 @@ from lowering.passes.gpu.map_threads import MapThreads
 from lowering.passes.gpu.promote import Promote
 from lowering.passes.transform import Transform
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
-from lowering.passes.x86.fold_padding import FoldPadding
 from lowering.passes.x86.generalize_contraction import GeneralizeContraction
 from lowering.passes.x86.hoist_accumulators import HoistAccumulators
 from lowering.passes.x86.pack import Pack
@@ -58,7 +57,6 @@ TABLE: tuple[type[Pass], ...] = (
     MapThreads,
     Promote,
     DropOuterDims,
-    FoldPadding,
     GeneralizeContraction,
     HoistAccumulators,
     Pack,

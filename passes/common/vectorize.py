@@ -56,7 +56,10 @@ class Vectorize(Pass):
               transform.apply_patterns.canonicalization
             }} : {ANY}
             %loops = transform.structured.match ops{{["scf.for"]}} in %g : ({ANY}) -> {ANY}
-            transform.loop.hoist_loop_invariant_subsets %loops : {ANY}""",
+            transform.loop.hoist_loop_invariant_subsets %loops : {ANY}
+            transform.apply_patterns to %g {{
+              transform.apply_patterns.tensor.fold_tensor_subset_ops_into_vector_transfers
+            }} : {ANY}""",
         )
         left = mlir.walk(module, is_linalg)
         if left:

@@ -144,7 +144,7 @@ def kernel_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     steps += [f"pack{{operand={x} widen={str(knobs['widen']).lower()}}}" for x in ("b", "a") if knobs[f"pack_{x}"]]
     steps += ["peel"] if knobs["peel"] else []
-    return (*steps, "tile-k", "vectorize-contraction", "hoist-accumulators", "fold-padding")
+    return (*steps, "tile-k", "vectorize-contraction", "hoist-accumulators", "fold-padding-reads")
 
 
 def lower_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:

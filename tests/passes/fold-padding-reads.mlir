@@ -28,3 +28,20 @@ func.func @low(%a: tensor<7x4xf32>, %i: index, %j: index) -> vector<4x4xf32> {
   %v = vector.transfer_read %p[%i, %j], %zero {in_bounds = [true, true]} : tensor<8x4xf32>, vector<4x4xf32>
   return %v : vector<4x4xf32>
 }
+
+// A tile of dynamic size is folded likewise.
+// CHECK-LABEL: func.func @high
+// CHECK-NOT: tensor.pad
+// CHECK: vector.transfer_read %{{.*}}[%c0, %c0], %cst {in_bounds = [false, true]} : tensor<?x16xf32>, vector<6x16xf32>
+func.func @high(%c: tensor<?x16xf32>, %h: index) -> vector<6x16xf32> {
+  %c0 = arith.constant 0 : index
+  %z = arith.constant 0.0 : f32
+  %p = tensor.pad %c low[0, 0] high[%h, 0] {
+  ^bb0(%i: index, %j: index):
+    tensor.yield %z : f32
+  } : tensor<?x16xf32> to tensor<6x16xf32>
+  %v = vector.transfer_read %p[%c0, %c0], %z {in_bounds = [true, true]} : tensor<6x16xf32>, vector<6x16xf32>
+  return %v : vector<6x16xf32>
+}
+
+// Low padding moves the elements: such a pad stays.
