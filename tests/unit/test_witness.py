@@ -2,8 +2,14 @@
 
 import pytest
 
+from lowering import mlir, problem
+from lowering.core import Schedule
+from lowering.find import contraction
+from lowering.passes.common.tile import Tile
+from lowering.passes.x86.kernel import kernel
+from lowering.passes.x86.tile_cache import TileCache
 from lowering.problem import from_shape, from_text
-from lowering.witness import shrunk, witness
+from lowering.witness import shrunk, witness, witness_of
 
 
 @pytest.mark.parametrize(
@@ -47,3 +53,45 @@ def test_shrunk_keeps_the_remainder():
             assert 0 < small <= size
             assert small % tile == size % tile
             assert small == size or small >= tile
+
+
+def several(a: str, c: str, shape: str, result: str) -> str:
+    """A contraction of m, p and n loops."""
+    return f"""
+    func.func @f(%a: tensor<{shape}xf32>, %b: tensor<200x300xf32>, %c: tensor<{result}xf32>) -> tensor<{result}xf32> {{
+      %r = linalg.generic {{indexing_maps = [affine_map<(m,p,n,k)->({a})>, affine_map<(m,p,n,k)->(k,n)>,
+          affine_map<(m,p,n,k)->({c})>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]}}
+          ins(%a, %b : tensor<{shape}xf32>, tensor<200x300xf32>) outs(%c : tensor<{result}xf32>) {{
+        ^bb0(%x: f32, %y: f32, %w: f32):
+          %q = arith.mulf %x, %y : f32
+          %s = arith.addf %w, %q : f32
+          linalg.yield %s : f32
+      }} -> tensor<{result}xf32>
+      return %r : tensor<{result}xf32>
+    }}"""
+
+
+ROWS_FIRST = several("m,p,k", "m,p,n", "1000x4x200", "1000x4x300")
+COLUMNS_FIRST = several("m,p,k", "n,m,p", "4x1000x200", "300x4x1000")
+
+
+@pytest.mark.parametrize(
+    ("text", "each", "expected"),
+    [
+        (ROWS_FIRST, TileCache(96, 128, 64), (136, 2, 172, 136)),
+        (ROWS_FIRST, Tile((96, 128)), (2, 4, 172, 32 + 8)),
+        (COLUMNS_FIRST, TileCache(96, 128, 64), (108, 2, 232, 136)),
+    ],
+)
+def test_the_loop_that_the_pass_tiles_is_shrunk_by_its_tile(text, each, expected):
+    """The x86 passes take the largest row loop, and as columns what is contiguous in C; `tile` takes the innermost."""
+    large = from_text(text)
+    small = witness_of(large, Schedule((each,)))
+    assert problem.program(small.ir).contract.sizes == expected
+    if isinstance(each, TileCache):
+        module = mlir.parse(large.ir)
+        found = kernel(contraction(module))
+        before = problem.program(large.ir).contract.sizes
+        tiled = [size for size, now in zip(before, expected, strict=True) if now > 2]
+        sizes = [found.size(loop) for loop in (found.m, found.n, found.k)]
+        assert sorted(tiled) == sorted(sizes)
