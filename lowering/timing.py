@@ -13,11 +13,12 @@ untimed one.
 from __future__ import annotations
 
 import fcntl
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -216,7 +217,25 @@ def poison(program: Program, problem: Problem, pointers: Sequence[int]) -> None:
 @contextmanager
 def exclusive(device: str) -> Generator[None]:
     """Holds the device's lock: one timing at a time on this machine, whoever runs it."""
-    path = Path(tempfile.gettempdir()) / f"lower-{device}.lock"
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    lock = lock_file(Path(tempfile.gettempdir()) / f"lower-{device}.lock")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
+
+
+def lock_file(path: Path) -> int:
+    """A file to lock, open for reading, which is enough for that and what any user may do.
+
+    It is created only where it is not there: some systems let nobody create over another's file in a shared folder.
+    One that another user keeps to himself is left to him, and this user gets one of his own.
+    """
+    with suppress(FileExistsError):
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.fchmod(lock, 0o644)  # whatever the umask says
+        return lock
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except PermissionError:
+        return os.open(path.with_stem(f"{path.stem}-{os.geteuid()}"), os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)

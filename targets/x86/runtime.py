@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
+from math import ceil
 from types import TracebackType
 from typing import Any, Literal
 
@@ -22,18 +23,14 @@ from lowering.targets.host import ENTRY, process
 ALIGNMENT = 256  # bytes: what `Program.allocate` promises
 ELF64 = b"\x7fELF\x02"
 BATCH_SECONDS = 20e-6  # a sample is at least this long, so that the clock's own cost (about 50 ns) does not show
+LONG_SECONDS = 0.01  # what a call that would be batched does not take, even the first time
+TRIALS = 3
 
 
 @cache
 def host_features() -> frozenset[str]:
     """The features of this machine's CPU that are on, as LLVM names them: avx2, fma, avx512f, ..."""
     return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
-
-
-@cache
-def host_cpu() -> str:
-    """This machine's CPU, as LLVM names it."""
-    return llvm.get_host_cpu_name()
 
 
 @cache
@@ -113,11 +110,24 @@ class CpuProgram:
         return samples
 
     def calls_a_sample(self, call: list[int]) -> int:
-        """How many calls make a sample long enough for the clock; found out once, by a call."""
+        """How many calls make a sample long enough for the clock; found out once, by the fastest of a few samples.
+
+        The first call may wait for pages and caches, so it decides only where no batch could be needed.
+        """
+        count, took = 1, self.sample(call, 1)
+        while took < LONG_SECONDS:
+            took = min(self.sample(call, count) for _ in range(TRIALS))
+            if took >= BATCH_SECONDS:
+                break
+            count = max(count + 1, ceil(count * 1.25 * BATCH_SECONDS / max(took, 1e-7)))
+        return count
+
+    def sample(self, call: list[int], count: int) -> float:
+        """Seconds of a batch of calls."""
         began = time.perf_counter_ns()
-        self.entry(*call)
-        once = max((time.perf_counter_ns() - began) * 1e-9, 1e-9)
-        return max(1, int(BATCH_SECONDS / once))
+        for _ in range(count):
+            self.entry(*call)
+        return (time.perf_counter_ns() - began) * 1e-9
 
     def references(self, pointers: Sequence[int]) -> tuple[list[Any], list[int]]:
         """The memref descriptors of one pointer an argument (to be kept alive), and their addresses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lowering import baselines, roofline, timing
 from lowering.core import Binary, Problem, Target
 from lowering.problem import from_shape
 from lowering.targets import load
-from lowering.targets.x86.runtime import CPU
+from lowering.targets.x86.runtime import BATCH_SECONDS, CPU
 
 TARGET = load("x86_64")
 PROBLEM = from_shape(48, 40, 64, "f32")
@@ -154,6 +155,49 @@ with exclusive("test-device"):
     process.wait()
     assert waited > 0.2
     assert (Path(tempfile.gettempdir()) / "lower-test-device.lock").exists()
+
+
+def test_the_lock_of_another_user_is_shared(tmp_path: Path) -> None:
+    """What was created under any umask can be locked; what cannot be read is left alone."""
+    if os.getuid():
+        pytest.skip("needs a second user")
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        if folder != Path(tempfile.gettempdir()):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    tmp_path.chmod(0o1777)
+    before = os.umask(0o077)
+    os.close(timing.lock_file(tmp_path / "lower-a.lock"))
+    (tmp_path / "lower-b.lock").touch()
+    os.umask(before)
+    os.seteuid(65534)
+    try:
+        for name in ("lower-a.lock", "lower-b.lock"):
+            os.close(timing.lock_file(tmp_path / name))
+    finally:
+        os.seteuid(0)
+    assert {path.name for path in tmp_path.iterdir()} == {"lower-a.lock", "lower-b.lock", "lower-b-65534.lock"}
+
+
+def test_a_slow_first_call_does_not_decide_how_many_make_a_sample() -> None:
+    """A kernel of a microsecond whose first call takes a hundred: its samples are still batches."""
+    small = from_shape(4, 4, 4, "f32")
+    body = f"""%d = memref.get_global @done : memref<1xi32>
+    %was = memref.load %d[%c0] : memref<1xi32>
+    %no = arith.constant 0 : i32
+    %yes = arith.constant 1 : i32
+    %first = arith.cmpi eq, %was, %no : i32
+    memref.store %yes, %d[%c0] : memref<1xi32>
+    scf.if %first {{
+      %us = arith.constant 100 : i32
+      %rc = llvm.call @usleep(%us) : (i32) -> i32
+    }}
+    {kernels.loops(small)}"""
+    extra = 'llvm.func @usleep(i32) -> i32\nmemref.global "private" @done : memref<1xi32> = dense<0>'
+    with CPU().load(kernels.kernel(small, body, extra)) as program:
+        ((pointers, *_), calls) = timing.rotation(program, small, [], 0), 5
+        samples = program.time([pointers], calls)
+        assert program.batch > 5
+        assert program.batch * sorted(samples)[2] > 0.8 * BATCH_SECONDS
 
 
 @pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
