@@ -16,6 +16,7 @@ from math import prod
 from lowering import dtypes
 from lowering.core import Contraction, Problem, Schedule, Target
 from lowering.passes import pipeline
+from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.targets.space import Knob
 
 Knobs = Mapping[str, int]
@@ -42,10 +43,14 @@ TILES = (
     {"block_m": 16, "block_n": 16, "thread_m": 4, "thread_n": 4},
 )  # largest first
 TRANSPOSE_PADDING = 4  # elements: keeps rows on 16 bytes, and puts the rows of a transposed store into different banks
-BUFFERIZE = (
-    "eliminate-empty-tensors",
-    "empty-tensor-to-alloc-tensor",
-    "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map}",
+LAST = (
+    "gpu.module(convert-vector-to-llvm)",
+    "gpu.module(convert-ub-to-llvm)",
+    "canonicalize",
+    "cse",
+    "reconcile-unrealized-casts",
+    "kernel-arguments",
+    "llvm{unroll=false}",
 )
 MOST_BLOCKS = 2**31 - 1  # a one-dimensional grid: CUDA C++ Programming Guide; HIP's grid in threads is below 2^32
 MOST_ELEMENTS = 2**31 - 1  # an element's index in 32 bits
@@ -133,10 +138,10 @@ def suits(tile: int, extent: int) -> bool:
     return tile < 2 * max(extent, 16) and (tile >= 16 or extent < 16)
 
 
-def schedule(knobs: Knobs, problem: Problem, target: Target, tail: tuple[str, ...]) -> Schedule:
-    """The passes of these knobs; knobs that are not given are the default's. `tail` ends in the LLVM dialect."""
+def schedule(knobs: Knobs, problem: Problem, target: Target, convert: tuple[str, ...]) -> Schedule:
+    """The passes of these knobs; knobs that are not given are the default's. `convert`: to the family's dialect."""
     full = {**default(problem, target), **knobs}
-    return pipeline.parse(",".join((*tensor_steps(full, problem), *BUFFERIZE, *device_steps(target), *tail)))
+    return pipeline.parse(",".join((*tensor_steps(full, problem), *TO_BUFFERS, *device_steps(target), *convert, *LAST)))
 
 
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:

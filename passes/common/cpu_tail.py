@@ -1,5 +1,7 @@
 """The upstream passes that take any host state to LLVM's dialect for the CPU, in order: buffers, loops, LLVM.
 
+`TO_BUFFERS` is what a GPU's schedule shares.
+
 A schedule lists them as steps of its own; `lowering.completion` runs them on whatever state it is given. Some are there
 for a reason that their name does not tell:
   * `buffer-hoisting` and `buffer-loop-hoisting` move an allocation out of the loops, `buffer-deallocation-pipeline`
@@ -13,10 +15,14 @@ for a reason that their name does not tell:
 
 from __future__ import annotations
 
-BUFFERIZE = (
+TO_BUFFERS = (
     "eliminate-empty-tensors",
     "empty-tensor-to-alloc-tensor",
     "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map}",
+)
+
+BUFFERIZE = (
+    *TO_BUFFERS,
     "canonicalize",
     "cse",
     "func.func(buffer-hoisting)",

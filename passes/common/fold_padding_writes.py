@@ -10,11 +10,12 @@ A write out of bounds is dropped, and what it would have written is cut off anyw
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lowering import find, mlir
-from lowering.core import Pass
+from lowering.core import Pass, Problem, Target
 from lowering.mlir import ir
 
 
@@ -30,6 +31,13 @@ class FoldPaddingWrites(Pass):
             for copy in mlir.walk(module, lambda op: op.operation.name == "memref.copy"):
                 fold(copy)
         mlir.run(module, "canonicalize,cse")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where a vector is written to a buffer and a buffer is copied."""
+        names = {op.operation.name for op in mlir.walk(state, lambda op: True)}
+        if {"vector.transfer_write", "memref.copy"} <= names:
+            yield cls()
 
 
 def fold(copy: Any) -> None:

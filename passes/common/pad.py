@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
+from lowering.passes.common import slices
 from lowering.passes.common.chain import Link, consumers
 
 TRAPPING = frozenset(
@@ -110,7 +111,9 @@ def rebuild(links: list[Link], padded: Sequence[int]) -> None:
         for result in op.results:
             if any(use.owner.operation not in chain for use in result.uses):
                 with ir.InsertionPoint(op):
-                    result.replace_all_uses_with(cut(made[result], find.shape(result)))
+                    result.replace_all_uses_with(
+                        slices.extract(made[result], [0] * len(find.shape(result)), find.shape(result))
+                    )
         op.erase()
 
 
@@ -134,24 +137,4 @@ def widened(value: Any, shape: tuple[int, ...]) -> Any:
         fill.operands[1] = init
         fill.results[0].set_type(kind)
         return fill.results[0]
-    return zero_padded(value, kind)
-
-
-def zero_padded(value: Any, kind: Any) -> Any:
-    """A `tensor.pad` of `value` with zeros at the high end."""
-    arith = mlir.dialect("arith")
-    rank, element = len(kind.shape), kind.element_type
-    zero = ir.IntegerAttr.get(element, 0) if isinstance(element, ir.IntegerType) else ir.FloatAttr.get(element, 0.0)
-    constant = arith.ConstantOp(element, zero).result
-    high = [to - n for to, n in zip(kind.shape, find.shape(value), strict=True)]
-    pad = mlir.dialect("tensor").PadOp(kind, value, [], [], [0] * rank, high)
-    body = pad.region.blocks.append(*[ir.IndexType.get()] * rank)
-    with ir.InsertionPoint(body):
-        mlir.dialect("tensor").YieldOp(constant)
-    return pad.result
-
-
-def cut(value: Any, shape: Sequence[int]) -> Any:
-    """The slice of `value` at the origin."""
-    rank, kind = len(shape), ir.RankedTensorType.get(shape, value.type.element_type)
-    return mlir.dialect("tensor").ExtractSliceOp(kind, value, [], [], [], [0] * rank, shape, [1] * rank).result
+    return slices.padded(value, shape)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
-from lowering.passes.x86 import slices
+from lowering.passes.common import slices
 from lowering.passes.x86.kernel import Kernel, only_kernel, the_kernel
 
 ir = mlir.ir

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lowering import find, mlir
+from lowering import find
 from lowering.core import PassError
 
 
@@ -99,18 +99,3 @@ def is_a(value: Any, name: str) -> Any | None:
     """The op that makes a value where it is of that name, otherwise None."""
     op = find.defining(value)
     return op if op is not None and op.name == name else None
-
-
-def as_index(value: int) -> Any:
-    """An index constant at the insertion point."""
-    arith = mlir.dialect("arith")
-    return arith.constant(mlir.ir.IndexType.get(), value)
-
-
-def zero(element: Any) -> Any:
-    """The zero attribute of a type."""
-    return (
-        mlir.ir.FloatAttr.get(element, 0.0)
-        if isinstance(element, mlir.ir.FloatType)
-        else mlir.ir.IntegerAttr.get(element, 0)
-    )

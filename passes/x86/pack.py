@@ -22,8 +22,8 @@ from typing import Any, ClassVar, Literal
 
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
-from lowering.passes.x86 import slices
-from lowering.passes.x86.kernel import Kernel, accumulator_type, is_a, only_kernel, two_dimensional, zero
+from lowering.passes.common import slices
+from lowering.passes.x86.kernel import Kernel, accumulator_type, is_a, only_kernel, two_dimensional
 
 ir = mlir.ir
 
@@ -183,7 +183,7 @@ def zero_lanes(panels: Any, panel: Any, depth: Any, rows: Any, width: int) -> An
     element = panels.type.element_type
     missing = slices.apply(slices.constant(width) - slices.dim(0), [rows])
     cut = slices.extract(panels, [panel, 0, rows], [1, depth, missing], drop=(0,))
-    nothing = mlir.dialect("arith").constant(element, zero(element))
+    nothing = mlir.dialect("arith").constant(element, slices.zero(element))
     fill = mlir.dialect("linalg").fill(nothing, outs=[cut])
     return slices.insert(fill, panels, [panel, 0, rows], [1, depth, missing])
 

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 from lowering import mlir
 from lowering.core import Pass, PassError, Problem, Target
-from lowering.passes.x86 import slices
-from lowering.passes.x86.kernel import Kernel, only_kernel, two_dimensional, zero
+from lowering.passes.common import slices
+from lowering.passes.x86.kernel import Kernel, only_kernel, two_dimensional
 
 ir = mlir.ir
 
@@ -76,7 +76,7 @@ def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
     with ir.InsertionPoint(op):
         sizes = slices.sizes_of(op.operands[2])
         operands = [
-            padded(op.operands[i], [None if loop is None else full.get(loop) for loop in kernel.axes(i)])
+            slices.padded(op.operands[i], [None if loop is None else full.get(loop) for loop in kernel.axes(i)])
             for i in range(3)
         ]
         new = op.clone()
@@ -86,27 +86,3 @@ def pad_kernel(kernel: Kernel, full: dict[int, int]) -> None:
         result = slices.extract(new.results[0], [0] * len(sizes), sizes)
     op.results[0].replace_all_uses_with(result)
     op.erase()
-
-
-def padded(value: Any, wanted: list[int | None]) -> Any:
-    """A tensor padded with zeros at the high end to the wanted sizes (None: as it is)."""
-    sizes = slices.sizes_of(value)
-    high = [extra(size, full) for size, full in zip(sizes, wanted, strict=True)]
-    if all(amount == 0 for amount in high):
-        return value
-    shape = [n if full is None else full for n, full in zip(list(value.type.shape), wanted, strict=True)]
-    element = value.type.element_type
-    values, static = slices.split(high)
-    tensor = mlir.dialect("tensor")
-    pad = tensor.PadOp(ir.RankedTensorType.get(shape, element), value, [], values, [0] * len(shape), static)
-    block = ir.Block.create_at_start(pad.operation.regions[0], [ir.IndexType.get()] * len(shape))
-    with ir.InsertionPoint(block):
-        tensor.yield_(mlir.dialect("arith").constant(element, zero(element)))
-    return pad.results[0]
-
-
-def extra(size: Any, full: int | None) -> Any:
-    """What is missing from a size to the full one."""
-    if full is None:
-        return 0
-    return full - size if isinstance(size, int) else slices.apply(slices.constant(full) - slices.dim(0), [size])

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from lowering import find, mlir
 from lowering.core import Pass, Problem, Target
-from lowering.passes.x86 import slices
+from lowering.passes.common import slices
 
 ir = mlir.ir
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
-from lowering.passes.x86.kernel import as_index, zero
+from lowering.passes.common.slices import as_index, zero
 
 ir = mlir.ir
 MOST = 4096  # elements of a vector; more is a tile that was never made

@@ -12,15 +12,5 @@ def schedule(knobs: simt.Knobs, problem: Problem, target: Target) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's."""
     bits = simt.index_bits(problem)
     convert = f"convert-gpu-to-rocdl{{chipset={target.cpu} index-bitwidth={bits} use-bare-ptr-memref-call-conv=true}}"
-    tail = (
-        f"convert-math-to-rocdl{{chipset={target.cpu}}}",
-        f"gpu.module({convert})",
-        "gpu.module(convert-vector-to-llvm)",
-        "gpu.module(convert-ub-to-llvm)",
-        "canonicalize",
-        "cse",
-        "reconcile-unrealized-casts",
-        "kernel-arguments",
-        "llvm{unroll=false}",
-    )
-    return simt.schedule(knobs, problem, target, tail)
+    math = f"convert-math-to-rocdl{{chipset={target.cpu}}}"
+    return simt.schedule(knobs, problem, target, (math, f"gpu.module({convert})"))

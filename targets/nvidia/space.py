@@ -11,14 +11,4 @@ KNOBS, illegal, default = simt.KNOBS, simt.illegal, simt.default
 def schedule(knobs: simt.Knobs, problem: Problem, target: Target) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's."""
     convert = f"convert-gpu-to-nvvm{{index-bitwidth={simt.index_bits(problem)} use-bare-ptr-memref-call-conv=true}}"
-    tail = (
-        f"gpu.module({convert})",
-        "gpu.module(convert-vector-to-llvm)",
-        "gpu.module(convert-ub-to-llvm)",
-        "canonicalize",
-        "cse",
-        "reconcile-unrealized-casts",
-        "kernel-arguments",
-        "llvm{unroll=false}",
-    )
-    return simt.schedule(knobs, problem, target, tail)
+    return simt.schedule(knobs, problem, target, (f"gpu.module({convert})",))

@@ -1,4 +1,4 @@
-"""Unit-stride slices of tensors with sizes and offsets that may be static (int) or SSA values."""
+"""Unit-stride slices and padding of tensors, with sizes and offsets that may be static (int) or SSA values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from lowering import mlir
-from lowering.passes.x86.kernel import as_index
 
 ir = mlir.ir
 Size = Any  # an int, or an SSA value of index type
+
+
+def as_index(value: int) -> Any:
+    """An index constant at the insertion point."""
+    arith = mlir.dialect("arith")
+    return arith.constant(ir.IndexType.get(), value)
+
+
+def zero(element: Any) -> Any:
+    """The zero attribute of a type."""
+    return ir.FloatAttr.get(element, 0.0) if isinstance(element, ir.FloatType) else ir.IntegerAttr.get(element, 0)
 
 
 def dynamic() -> int:
@@ -59,6 +69,29 @@ def insert(source: Any, into: Any, offsets: Sequence[Size], sizes: Sequence[Size
     at, extent, ones = split(offsets), split(sizes), [1] * len(sizes)
     op = mlir.dialect("tensor").InsertSliceOp(source, into, at[0], extent[0], [], at[1], extent[1], ones)
     return op.results[0]
+
+
+def padded(value: Any, wanted: Sequence[int | None]) -> Any:
+    """A tensor padded with zeros at the high end to the wanted sizes (None: as it is)."""
+    high = [extra(size, full) for size, full in zip(sizes_of(value), wanted, strict=True)]
+    if all(isinstance(amount, int) and amount == 0 for amount in high):
+        return value
+    shape = [n if full is None else full for n, full in zip(list(value.type.shape), wanted, strict=True)]
+    element = value.type.element_type
+    values, static = split(high)
+    tensor, nothing = mlir.dialect("tensor"), mlir.dialect("arith").constant(element, zero(element))
+    pad = tensor.PadOp(ir.RankedTensorType.get(shape, element), value, [], values, [0] * len(shape), static)
+    block = ir.Block.create_at_start(pad.operation.regions[0], [ir.IndexType.get()] * len(shape))
+    with ir.InsertionPoint(block):
+        tensor.yield_(nothing)
+    return pad.results[0]
+
+
+def extra(size: Size, full: int | None) -> Size:
+    """What is missing from a size to the full one."""
+    if full is None:
+        return 0
+    return full - size if isinstance(size, int) else apply(constant(full) - dim(0), [size])
 
 
 def apply(expression: Any, operands: Sequence[Any]) -> Any:
