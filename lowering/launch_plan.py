@@ -248,6 +248,9 @@ def matched(kernel: Any, args: tuple[KernelArgument, ...], op: Any) -> tuple[Ker
         hint = "convert with use-bare-ptr-memref-call-conv=1"
         raise refuse(op, f"the kernel takes {len(types)} parameters for {len(args)} arguments: {hint}")
     for kind, arg in zip(types, args, strict=True):
+        if isinstance(arg, Scalar) and arg.bits > 64:
+            hint = "sink the constant into the kernel with gpu-launch-sink-index-computations before outlining"
+            raise refuse(op, f"a kernel parameter of type {kind} is wider than a scalar: {hint}")
         if kind.startswith("!llvm.ptr") == isinstance(arg, Scalar):
             raise refuse(op, f"a kernel parameter of type {kind} is given {type(arg).__name__}")
     return tuple(narrowed(kind, arg) for kind, arg in zip(types, args, strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib import resources
@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from lowering.core import Pass, Schedule, UserError, kebab
+from lowering.passes.common.backend import BACKEND
 from lowering.passes.table import PASSES
 from lowering.passes.upstream import Upstream, manager_text
 
@@ -129,7 +130,28 @@ def parse(text: str) -> Schedule:
         raise scanner.fail(f"expected ',' or the end, found {scanner.peek()!r}")
     if len(elements) == 1 and elements[0].name == "builtin.module" and elements[0].children is not None:
         elements = elements[0].children
-    return Schedule(tuple(passes(elements, (), scanner)))
+    return Schedule(tuple(ordered(passes(elements, (), scanner), elements, scanner)))
+
+
+def ordered(steps: Iterable[Pass], elements: Sequence[Element], scanner: Scanner) -> Iterable[Pass]:
+    """The steps, where those of code generation stand last. Raises UserError at the first one that does not."""
+    columns = [leaf.column for element in elements for leaf in leaves(element)]
+    backend: tuple[Pass, int] | None = None
+    for step, column in zip(steps, columns, strict=True):
+        if isinstance(step, BACKEND):
+            backend = backend or (step, column)
+        elif backend is not None:
+            found, at = backend
+            raise scanner.fail(f"'{found.name}' is a step of code generation: it stands after every pass", at)
+        yield step
+
+
+def leaves(element: Element) -> Iterable[Element]:
+    """The elements below one that are passes, in order."""
+    if element.children is None:
+        yield element
+    for child in element.children or ():
+        yield from leaves(child)
 
 
 def passes(elements: Iterable[Element], anchors: tuple[str, ...], scanner: Scanner) -> Iterable[Pass]:
