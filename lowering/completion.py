@@ -1,5 +1,8 @@
 """Any state to a CPU binary: which executor can run a state, and the standard tail that completes it.
 
+It is for checking a state in the middle of a lowering, of any target: where a schedule goes wrong is found by running
+its prefixes on this machine, and a state without device ops needs no device for it.
+
 A state is completed to x86-64 iff it holds no op of a device dialect and no memory space but the default; everything
 else goes to its own target. After the tail every op must be of the LLVM dialect, otherwise the state is not checkable,
 and the op that is left is named: never silently 'right'.

@@ -10,8 +10,6 @@ from lowering.dtypes import DTYPES, ELEMENTS
 from lowering.program import Contract, Fill, Input, Map, Node, Positions
 from lowering.source import Source
 
-ACCUMULATORS = {"f64": ("f64",), "f32": ("f32",), "f16": ("f32",), "bf16": ("f32",), "i8": ("i32",)}
-
 
 def positions(op: Any, source: Source) -> list[Positions]:
     """The indexing maps of an op as positions. Raises UserError for a map that is no projected permutation."""
