@@ -51,6 +51,11 @@ def divided(a: Array, b: Array) -> Array:
     return np.where(b == 0, 0, np.sign(a) * np.sign(safe) * (np.abs(a) // np.abs(safe)))
 
 
+def floor_divided(a: Array, b: Array) -> Array:
+    """Integer division towards minus infinity; division by zero gives 0 (it is undefined in MLIR)."""
+    return np.where(b == 0, 0, np.floor_divide(a, np.where(b == 0, 1, b)))
+
+
 erf = np.vectorize(math.erf, otypes=[np.float64])
 erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
@@ -70,9 +75,12 @@ TABLE: dict[str, Callable[..., Array]] = {
     "arith.sitofp": lambda a: np.asarray(a, np.float64),
     "math.absf": np.abs,
     "math.acos": np.arccos,
+    "math.acosh": np.arccosh,
     "math.asin": np.arcsin,
+    "math.asinh": np.arcsinh,
     "math.atan": np.arctan,
     "math.atan2": np.arctan2,
+    "math.atanh": np.arctanh,
     "math.cbrt": np.cbrt,
     "math.ceil": np.ceil,
     "math.clampf": lambda a, low, high: np.minimum(np.maximum(a, low), high),
@@ -105,7 +113,11 @@ TABLE: dict[str, Callable[..., Array]] = {
     "arith.subi": np.subtract,
     "arith.muli": np.multiply,
     "arith.divsi": divided,
+    "arith.floordivsi": floor_divided,
+    "arith.ceildivsi": lambda a, b: -floor_divided(-a, b),
     "arith.remsi": lambda a, b: a - b * divided(a, b),
+    "arith.shli": lambda a, b: np.left_shift(a, b & 63),
+    "arith.shrsi": lambda a, b: np.right_shift(a, b & 63),
     "arith.maxsi": np.maximum,
     "arith.minsi": np.minimum,
     "arith.andi": np.bitwise_and,

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lowering import intervals
+from lowering import interval_math, intervals
 from lowering.arithmetic import constant, erf, erfc
 from lowering.core import PassError
+from lowering.dtypes import lookup
 from lowering.intervals import Interval, decreasing, exact, increasing
 from lowering.program import Map
 from lowering.reference import broadcast
@@ -63,7 +64,15 @@ RULES: dict[str, Rule] = {
     "arith.truncf": intervals.narrow,
     "arith.trunci": lambda a, dtype: intervals.wrap(a.low, a.high, dtype),
     "arith.sitofp": lambda a, dtype: intervals.settle(a.low, a.high, dtype),
-    "arith.fptosi": lambda a, _: a.map(np.trunc),
+    "arith.fptosi": interval_math.to_integer,
+    "arith.remf": interval_math.remainder,
+    "arith.remsi": interval_math.remainder,
+    "arith.divsi": lambda a, b, dtype: interval_math.quotient(a, b, dtype, np.trunc),
+    "arith.floordivsi": lambda a, b, dtype: interval_math.quotient(a, b, dtype, np.floor),
+    "arith.ceildivsi": lambda a, b, dtype: interval_math.quotient(a, b, dtype, np.ceil),
+    "arith.shli": lambda a, b, dtype: interval_math.shift(a, b, dtype, left=True),
+    "arith.shrsi": lambda a, b, dtype: interval_math.shift(a, b, dtype, left=False),
+    "math.copysign": interval_math.with_sign,
     "math.absf": intervals.absolute,
     "math.absi": intervals.absolute,
     "math.fma": lambda a, b, c, dtype: intervals.add(intervals.multiply(a, b, dtype), c, dtype),
@@ -74,6 +83,9 @@ RULES: dict[str, Rule] = {
     "math.ceil": lambda a, _: a.map(np.ceil),
     "math.trunc": lambda a, _: a.map(np.trunc),
     "math.roundeven": lambda a, _: a.map(np.rint),
+    "math.round": lambda a, _: a.map(interval_math.half_away),
+    "math.powf": interval_math.power,
+    "math.fpowi": interval_math.power,
     "math.sqrt": increasing(np.sqrt, least=0.0),
     "math.rsqrt": decreasing(lambda x: 1 / np.sqrt(x), least=0.0),
     "math.cbrt": increasing(np.cbrt),
@@ -85,6 +97,10 @@ RULES: dict[str, Rule] = {
     "math.log10": increasing(np.log10),
     "math.log1p": increasing(np.log1p),
     "math.sinh": increasing(np.sinh),
+    "math.cosh": interval_math.cosine_hyperbolic,
+    "math.asinh": increasing(np.arcsinh),
+    "math.acosh": increasing(np.arccosh, least=0.0),
+    "math.atanh": increasing(np.arctanh),
     "math.tanh": increasing(np.tanh, least=-1.0, most=1.0),
     "math.atan": increasing(np.arctan),
     "math.asin": increasing(np.arcsin),
@@ -93,6 +109,8 @@ RULES: dict[str, Rule] = {
     "math.erfc": decreasing(erfc, least=0.0, most=2.0),
     "math.sin": intervals.lipschitz(np.sin),
     "math.cos": intervals.lipschitz(np.cos),
+    "math.tan": interval_math.tangent,
+    "math.atan2": interval_math.angle,
 }
 
 
@@ -125,8 +143,12 @@ def apply(op: Any, operands: Sequence[Interval]) -> Interval:
         return intervals.point(constant(op.attributes["value"]))
     if op.name in RULES:
         return RULES[op.name](*operands, str(op.results[0].type))
-    if op.name in ("arith.extui", "arith.uitofp") and str(op.operands[0].type) == "i1":
-        return operands[0].map(np.abs)  # true is -1 where it is a signed bit
+    if op.name in ("arith.extui", "arith.uitofp"):
+        source, result = str(op.operands[0].type), str(op.results[0].type)
+        if source == "i1":
+            return operands[0].map(np.abs)  # true is -1 where it is a signed bit
+        read = interval_math.unsigned(operands[0], lookup(source).bits)
+        return intervals.settle(read.low, read.high, result)
     if op.name in ("arith.cmpf", "arith.cmpi"):
         names = FLOATS if op.name == "arith.cmpf" else INTEGERS
         number = op.attributes["predicate"].value

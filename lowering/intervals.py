@@ -184,7 +184,9 @@ def lipschitz(function: Function) -> Callable[[Interval, str], Interval]:
     """A function within [-1, 1] of slope at most 1 (sine, cosine): the middle's value, give or take half the width."""
 
     def op(a: Interval, dtype: str) -> Interval:
-        middle, half = function((a.low + a.high) / 2), (a.high - a.low) / 2
+        single = (a.low == a.high) | np.isnan(a.low)
+        half = np.where(single, 0.0, (a.high - a.low) / 2)
+        middle = function(np.where(np.isfinite(half), np.where(single, a.low, (a.low + a.high) / 2), 0.0))
         found = settle(middle - half, middle + half, dtype, FUNCTION_ULPS)
         return Interval(np.maximum(found.low, -1.0), np.minimum(found.high, 1.0))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowering import intervals
-from lowering.arithmetic import TABLE, rounded
+from lowering.arithmetic import TABLE, rounded, wrap
 from lowering.body import RULES
 from lowering.bounds import limits
 from lowering.dtypes import lookup
@@ -73,7 +73,20 @@ FLOAT_RULES = sorted(
     name for name in RULES if name in TABLE and name not in ("arith.trunci", "arith.sitofp", "math.absi")
 )
 OPERANDS = {"math.fma": 3, "math.clampf": 3}
-TWO = {"addf", "subf", "mulf", "divf", "maximumf", "minimumf", "maxnumf", "minnumf"}
+TWO = {
+    "addf",
+    "subf",
+    "mulf",
+    "divf",
+    "maximumf",
+    "minimumf",
+    "maxnumf",
+    "minnumf",
+    "remf",
+    "powf",
+    "atan2",
+    "copysign",
+}
 FLOAT_RULES = [name for name in FLOAT_RULES if not name.endswith(("i", "si", "extsi"))]
 
 
@@ -96,6 +109,39 @@ def test_every_rule_holds_what_float32_gives(name: str, data: st.DataObject) -> 
     if np.isnan(value):
         return  # outside of the function's domain
     assert found.low <= value <= found.high
+
+
+INTEGER_RULES = ("divsi", "floordivsi", "ceildivsi", "remsi", "shli", "shrsi")
+small = st.tuples(st.integers(-40, 40), st.integers(-40, 40)).map(sorted)
+
+
+@quick
+@given(name=st.sampled_from(INTEGER_RULES), a=small, b=small, data=st.data())
+def test_every_integer_rule_holds_every_defined_result(
+    name: str, a: list[int], b: list[int], data: st.DataObject
+) -> None:
+    x, y = data.draw(st.integers(*a)), data.draw(st.integers(*b))
+    operands = (Interval(np.array(float(pair[0])), np.array(float(pair[1]))) for pair in (a, b))
+    with np.errstate(all="ignore"):
+        found = RULES[f"arith.{name}"](*operands, "i32")
+    if not 0 <= y < 32 if name.startswith("sh") else y == 0:
+        assert (found.low, found.high) == (-(2.0**31), 2.0**31 - 1)
+        return
+    value = wrap(TABLE[f"arith.{name}"](np.array(x), np.array(y)), 32)
+    assert found.low <= value <= found.high
+
+
+@quick
+@given(a=small, data=st.data())
+def test_whole_exponents_of_negative_numbers(a: list[int], data: st.DataObject) -> None:
+    x, n = data.draw(st.integers(*a)), data.draw(st.integers(-4, 4))
+    base = Interval(np.array(a[0] / 4), np.array(a[1] / 4))
+    with np.errstate(all="ignore"):
+        found = RULES["math.powf"](base, intervals.point(float(n)), "f32")
+        value = np.float64(np.float32(np.power(x / 4, float(n))))
+    assert found.low <= value <= found.high
+    if n in (0, 2, 4):
+        assert found.low >= -1e-30
 
 
 @quick

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from lowering import bounds, inputs, reference
+from lowering.body import RULES
 from lowering.bounds import Arithmetic, arithmetic_of, gamma, limits
 from lowering.core import PassError, Problem, Target
 from lowering.dtypes import lookup
+from lowering.intervals import Interval, point
 from lowering.problem import from_shape, from_text
 from lowering.targets import load
 
@@ -139,13 +141,58 @@ def test_what_a_target_says() -> None:
     assert arithmetic_of(flushing).denormals == "flushed"
 
 
+def with_op(problem: Problem, lines: str) -> Problem:
+    """The f16 problem with other ops before its narrowing: from %in to %x."""
+    odd, count = re.subn(r"(%\d+) = arith.truncf %in ", rf"{lines}\n\1 = arith.truncf %x ", problem.ir)
+    assert count == 1
+    return Problem(problem.name, odd, problem.contraction, problem.arguments)
+
+
 def test_an_op_without_a_rule_says_so() -> None:
     problem = from_shape(2, 2, 2, "f16")
-    odd, count = re.subn(r"(%\d+) = arith.truncf %in ", r"%x = math.cosh %in : f32\n\1 = arith.truncf %x ", problem.ir)
-    assert count == 1
-    changed = Problem(problem.name, odd, problem.contraction, problem.arguments)
-    with pytest.raises(PassError, match="not checkable: no error bound is known for math"):
-        limits(changed, inputs.normals(problem, 0))
+    cast = "%i = arith.bitcast %in : f32 to i32\n%x = arith.bitcast %i : i32 to f32"
+    with pytest.raises(PassError, match="not checkable: no error bound is known for arith"):
+        limits(with_op(problem, cast), inputs.normals(problem, 0))
+
+
+UNARY = ("round", "roundeven", "floor", "ceil", "trunc", "sin", "cos", "tan", "cosh", "asinh", "log2", "exp2", "cbrt")
+LINES = [f"%x = math.{name} %in : f32" for name in (*UNARY, "atan")] + [
+    "%two = arith.constant 2.0 : f32\n%x = math.powf %in, %two : f32",
+    "%half = arith.constant 0.5 : f32\n%p = math.absf %in : f32\n%x = math.powf %p, %half : f32",
+    "%y = arith.constant 0.75 : f32\n%x = arith.remf %in, %y : f32",
+    "%y = arith.constant 0.75 : f32\n%x = math.atan2 %in, %y : f32",
+    "%y = arith.constant 0.75 : f32\n%x = math.copysign %y, %in : f32",
+    "%i = arith.fptosi %in : f32 to i8\n%x = arith.uitofp %i : i8 to f32",
+    "%y = arith.constant 3 : i32\n%i = arith.fptosi %in : f32 to i32\n%j = arith.floordivsi %i, %y : i32\n"
+    "%x = arith.sitofp %j : i32 to f32",
+]
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_common_ops_have_a_rule_that_holds_the_reference(lines: str) -> None:
+    problem = from_shape(24, 24, 9, "f16")
+    changed = with_op(problem, lines)
+    for values in (inputs.normals(problem, 0), inputs.integers(problem, 0), inputs.specials(problem, 0)):
+        found, exact = limits(changed, values)[0], reference.evaluate(changed, values)[0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            inside = (found.low <= exact.astype(np.float16)) & (exact.astype(np.float16) <= found.high)
+        finite = np.isfinite(values[0].astype(float)).all(axis=1)[:, None] & np.isfinite(values[1].astype(float)).all(0)
+        assert np.mean(inside[finite] | np.isnan(exact[finite]) | ~np.isfinite(found.high[finite])) == 1
+    width = limits(changed, inputs.normals(problem, 0))[0].high - limits(changed, inputs.normals(problem, 0))[0].low
+    assert np.median(width[np.isfinite(width)]) < 0.1, "and says something"
+
+
+def test_a_float_that_fits_no_integer_may_become_any() -> None:
+    found = RULES["arith.fptosi"](point([2.7, -2.7, np.nan, np.inf, -np.inf, 3e9, 127.9]), "i8")
+    assert found.low.tolist() == [2, -2, -128, -128, -128, -128, 127]
+    assert found.high.tolist() == [2, -2, 127, 127, 127, 127, 127]
+
+
+def test_a_function_of_anything_is_still_within_its_range() -> None:
+    anything = Interval(np.array(-np.inf), np.array(np.inf))
+    with np.errstate(invalid="ignore"):
+        found = RULES["math.sin"](anything, "f32")
+    assert (found.low, found.high) == (-1, 1)
 
 
 def test_the_product_of_every_layout_is_numpys() -> None:

@@ -93,6 +93,17 @@ def test_epilogues_pass_and_a_missing_bias_is_caught(body: str) -> None:
     assert words(kernels.compiled(without_bias(problem), problem), problem).startswith("WRONG: ")
 
 
+TO_INTEGER = "%i = arith.fptosi %s : f32 to i8\n%u = arith.sitofp %i : i8 to f32"
+POWER = "%p = math.absf %s : f32\n%h = arith.constant 1.5 : f32\n%u = math.powf %p, %h : f32"
+
+
+@pytest.mark.parametrize("body", [TO_INTEGER, POWER], ids=["fptosi", "powf"])
+def test_epilogues_that_special_values_leave_undefined_or_known(body: str) -> None:
+    problem = from_text(EPILOGUE.replace("BODY", body))
+    assert words(kernels.honest(problem), problem) == "verified (full)"
+    assert words(kernels.compiled(without_bias(problem), problem), problem).startswith("WRONG: ")
+
+
 def test_accumulating_into_c_passes_and_ignoring_c_is_caught() -> None:
     text = """func.func @main(%a: tensor<8x12xf32>, %b: tensor<12x6xf32>, %c: tensor<8x6xf32>) -> tensor<8x6xf32> {
       %r = linalg.matmul ins(%a, %b : tensor<8x12xf32>, tensor<12x6xf32>) outs(%c : tensor<8x6xf32>) -> tensor<8x6xf32>
