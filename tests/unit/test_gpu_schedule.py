@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Container
 from dataclasses import replace
 
 import pytest
 
 from lowering import codegen, completion, mlir, verify
 from lowering.bounds import arithmetic_of
-from lowering.core import Binary, Failure, Problem, Schedule
+from lowering.core import Binary, Failure, Pass, PassError, Problem, Schedule
 from lowering.lower import lower
 from lowering.passes import pipeline
 from lowering.passes.common.pad import Pad
@@ -22,6 +23,13 @@ from lowering.targets.families import FAMILIES
 from lowering.targets.x86.runtime import CPU
 
 CHIPS = ("gfx942", "sm_90")
+# Without one of these there is no binary; every other step can go.
+NEEDED = {
+    "pad", "tile", "vectorize", "fold-padding-reads", "one-shot-bufferize", "fold-padding-writes", "map-blocks",
+    "map-threads", "lower-contraction", "lower-transfers", "gpu-launch-sink-index-computations", "gpu-kernel-outlining",
+    "lower-affine", "convert-scf-to-cf", "convert-vector-to-llvm",
+}  # fmt: skip
+NEEDED_TOO = {"gfx942": {"convert-gpu-to-rocdl", "convert-ub-to-llvm"}, "sm_90": {"convert-gpu-to-nvvm"}}
 EPILOGUE = """
 func.func @f(%a: tensor<7x9xf16>, %b: tensor<5x9xf16>, %c: tensor<7x5xf32>, %bias: tensor<5xf32>) -> tensor<7x5xf16> {
   %zero = arith.constant 0.0 : f32
@@ -146,16 +154,51 @@ def test_schedule_text_reads_back() -> None:
             assert str(pipeline.parse(text)) == text
 
 
+def bare(step: Pass) -> str:
+    """A step's name without anchors and options."""
+    return re.split(r"[{)]", str(step))[0].split("(")[-1]
+
+
+def left_out(problem: Problem, chip: str, index: int) -> Binary | Failure:
+    """What a schedule without one step gives. What is left of its prefix without device ops is run on the CPU."""
+    steps = schedule(problem, chip).passes
+    outcome = lower(problem, Schedule(steps[:index] + steps[index + 1 :]), load(chip)).outcome
+    host = on_host(schedule(problem, chip))[-1].passes
+    if index < len(host):
+        try:
+            assert wrong_on_cpu(problem, Schedule(host[:index] + host[index + 1 :])) == [], str(steps[index])
+        except PassError as error:
+            assert isinstance(outcome, Failure), f"{steps[index]}: {error.reason}"
+    return outcome
+
+
+def needed(problem: Problem, chip: str, names: Container[str]) -> dict[str, str]:
+    """The steps among `names` without which there is no binary, and why."""
+    found: dict[str, str] = {}
+    for index, step in enumerate(schedule(problem, chip)):
+        outcome = left_out(problem, chip, index) if bare(step) in names else None
+        if isinstance(outcome, Failure):
+            assert "\n" not in outcome.reason, str(step)
+            found[bare(step)] = outcome.reason
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chip", CHIPS)
-def test_without_a_step_it_builds_or_says_why(chip: str) -> None:
-    problem, target = epilogue(), load(chip)
-    steps = schedule(problem, chip).passes
-    for index, step in enumerate(steps):
-        outcome = lower(problem, Schedule(steps[:index] + steps[index + 1 :]), target).outcome
-        if isinstance(outcome, Failure):
-            assert outcome.reason, str(step)
-            assert "\n" not in outcome.reason, str(step)
+def test_the_steps_that_are_needed(chip: str) -> None:
+    problem = epilogue()
+    names = {bare(step) for step in schedule(problem, chip)}
+    found = needed(problem, chip, names)
+    assert found.keys() == NEEDED | NEEDED_TOO[chip]
+    assert "pad first" in found["pad"]
+    assert "sink the constant into the kernel" in found["gpu-launch-sink-index-computations"]
+
+
+def test_without_a_step() -> None:
+    sample = ("pad", "tile-reduction", "vectorize", "promote", "lower-affine", "loop-invariant-code-motion")
+    found = needed(from_shape(5, 7, 9, "f32"), "sm_90", sample)
+    assert found.keys() == {"pad", "vectorize", "lower-affine"}
+    assert found["vectorize"] == "looked for a vector.contract and found none"
 
 
 @pytest.mark.parametrize(
