@@ -1,4 +1,4 @@
-"""What proposes candidates: one interface, one table. A new proposer is one file and one line in `table.py`."""
+"""What proposes candidates: the one interface. A new proposer is one file beside this one."""
 
 from __future__ import annotations
 

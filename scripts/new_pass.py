@@ -57,7 +57,7 @@ def main() -> int:
     cls = "".join(part.capitalize() for part in words.name.split("-"))
     pieces = {
         ROOT / "passes" / words.folder / f"{module}.py": PASS.format(cls=cls, name=words.name),
-        ROOT / "tests" / "passes" / f"{module}.mlir": TEST.format(name=words.name),
+        ROOT / "tests" / "passes" / f"{words.name}.mlir": TEST.format(name=words.name),
     }
     for path in pieces:
         if path.exists():

@@ -28,7 +28,7 @@ def names() -> tuple[str, ...]:
 
 
 def is_chip(file: str) -> bool:
-    """Whether a file describes a chip; `<chip>.best.toml` holds the best known knobs of one."""
+    """Whether a file describes a chip: a TOML whose name has no dot."""
     return file.endswith(".toml") and "." not in file.removesuffix(".toml")
 
 
