@@ -280,7 +280,9 @@ def completed(problem: Problem, schedule: Schedule, steps: int) -> None:
     checked(problem, codegen.build(module, problem.arguments, HOST))
 
 
-@pytest.mark.parametrize("after", ["", "tile-cache", "pack", "fold-padding-reads", "one-shot-bufferize", "lower-affine"])
+@pytest.mark.parametrize(
+    "after", ["", "tile-cache", "pack", "fold-padding-reads", "one-shot-bufferize", "lower-affine"]
+)
 def test_a_state_is_completed(after: str) -> None:
     problem = from_shape(*EVERY_EDGE, "f32", "nt")
     schedule = space.schedule(EDGES, problem, HOST)
