@@ -110,9 +110,9 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         clock.lap("verify")
         done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
         done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
-        if not verdict.ok:
+        if verdict.wrong:
             return replace(done, failure=Failure("verify", "wrong", verdict.words.removeprefix("WRONG: ")))
-        if not job.timed or executor.word != "measured" or whole is None:
+        if not verdict.ok or not job.timed or executor.word != "measured" or whole is None:
             return done
         at("time")
         with executor.load(built.binary) as program:
