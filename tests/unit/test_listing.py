@@ -108,7 +108,7 @@ def test_a_new_pass_is_three_pieces_that_fit(tmp_path, monkeypatch, capsys):
     compile(table, "table.py", "exec")
     made = runpy.run_path(str(tmp_path / "passes" / "common" / "hoist_loads.py"))["HoistLoads"]
     assert str(made()) == "hoist-loads"
-    assert "hoist-loads" in (tmp_path / "tests" / "passes" / "hoist_loads.mlir").read_text()
+    assert "hoist-loads" in (tmp_path / "tests" / "passes" / "hoist-loads.mlir").read_text()
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(tmp_path / "scripts" / "new_pass.py"), run_name="__main__")
     assert "is there already" in capsys.readouterr().err
