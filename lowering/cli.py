@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -220,8 +221,21 @@ def crash(error: Exception) -> int:
     return complain(f"lower has a bug, and it is not your command: {line}\n  the details are in {log.name}", 3)
 
 
+class Interrupt:
+    """Ctrl-C, remembered: raised inside a callback of MLIR's, it comes out as an error of the bindings."""
+
+    seen = False
+
+    @classmethod
+    def handle(cls, number: int, frame: Any) -> None:
+        """Does what Python does, and keeps in mind that it happened."""
+        cls.seen = True
+        raise KeyboardInterrupt
+
+
 def main() -> None:
     """The entry point: no traceback ever reaches the terminal."""
+    signal.signal(signal.SIGINT, Interrupt.handle)
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -232,7 +246,7 @@ def main() -> None:
         )  # the interpreter flushes it once more at the end
         code = BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  (the outermost boundary: what comes here is a bug, and is reported as one)
-        code = crash(error)
+        code = complain("interrupted", 130) if Interrupt.seen else crash(error)
     sys.exit(code)
 
 

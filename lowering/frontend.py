@@ -19,8 +19,9 @@ from lowering import problem as payload
 from lowering import report, resume, search, targets
 from lowering.agent.default import Default, Given
 from lowering.agent.proposer import Proposer
-from lowering.core import Problem, Target, UserError
+from lowering.core import Problem, Schedule, Target, UserError
 from lowering.given import Values
+from lowering.lower import split
 from lowering.opt import read_source, write
 from lowering.passes import pipeline
 from lowering.source import read_text
@@ -84,7 +85,7 @@ def main(request: Request) -> int:
     has_form(request.emit, work.target)
     if request.print_schedule:
         for each in work.problems:
-            print(work.proposer.propose(each, work.target, (), 1)[0].schedule)
+            print(following(work.proposer.propose(each, work.target, (), 1)[0].schedule, work.start))
         return 0
     if request.emit and len(work.problems) > 1:
         raise UserError(f"--emit takes one problem, and there are {len(work.problems)}: choose with --pick")
@@ -157,7 +158,18 @@ def resumed(request: Request) -> Work:
     rest = pipeline.parse(schedule_text(request.schedule)) if request.schedule is not None else None
     schedule = found.schedule if rest is None else resume.continued(found, rest)
     target = targets.load(request.target or found.target)
+    if target.name != found.target and rest is None:
+        raise UserError(
+            f"{request.start} is a state of a run for {found.target}, whose schedule does not lead to {target.name}: "
+            "say what follows the state with --schedule"
+        )
     return Work((found.problem,), target, Given(schedule), found.start, found.edited)
+
+
+def following(schedule: Schedule, start: tuple[int, str] | None) -> Schedule:
+    """What of a schedule is still to be done after the state that is started from."""
+    passes, steps = split(schedule)
+    return Schedule((*passes[start[0] if start else 0 :], *steps))
 
 
 def schedule_text(schedule: str) -> str:
@@ -197,7 +209,9 @@ def one(problem: Problem, values: Values | None, work: Work, request: Request) -
         (record,) = search.run(problem, work.target, work.proposer, options, on_step)
     (Path(record.folder) / "report.md").write_text(report.markdown(record))
     print(report.text(record), file=aside(request))
-    if request.emit and record.image:
+    if request.emit and record.image and report.exit_code(record):
+        print(f"error: --emit {request.emit}: nothing is written of a binary that failed", file=sys.stderr)
+    elif request.emit and record.image:
         write(read_form(record, request.emit), request.output)
     return record
 

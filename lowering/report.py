@@ -14,6 +14,7 @@ from pathlib import Path
 from lowering.store import KernelRecord, Record, find_run, read_record
 
 LABEL = 10  # columns of the terminal that a section's title takes
+DRIFT = 0.1  # of the baseline, above which a ratio says little
 CELL = 35  # and what a stage takes
 SHORT = 76  # characters of a table's cell
 RESOURCES = {
@@ -150,7 +151,8 @@ def time(record: Record) -> Iterator[Section]:
         rows.append((f"{t.baseline_name}, hot", *timed(record, t.baseline_hot, t.baseline_samples)))
         lines.append(f"{t.baseline_hot / t.hot:.2f} times the speed of {t.baseline_name}")
     if t.drift is not None:
-        lines.append(f"the baseline drifted by {100 * (t.drift - 1):+.1f} %")
+        trust = "" if abs(t.drift - 1) < DRIFT else ": the machine was not quiet, so trust the ratio little"
+        lines.append(f"the baseline drifted by {100 * (t.drift - 1):+.1f} %{trust}")
     yield Section("time", ("; ".join(lines),), ("", "median", "rate", "spread", "samples"), tuple(rows))
 
 

@@ -16,7 +16,18 @@ from typing import Any
 from lowering import store, toolchain
 from lowering.agent.proposer import Proposal, Proposer
 from lowering.candidate import SUFFIX, Job, Outcome, evaluate, sizes
-from lowering.core import Binary, Failure, Problem, Target
+from lowering.core import (
+    Binary,
+    Buffer,
+    Failure,
+    KernelArgument,
+    Launch,
+    Problem,
+    Scalar,
+    Target,
+    TensorMap,
+    Workspace,
+)
 from lowering.given import Values
 from lowering.lower import Stage, split
 from lowering.mlir import digest
@@ -138,6 +149,7 @@ def to_record(
         image_digest=hashlib.sha256(binary.image).hexdigest() if binary else "",
         files=sorted(p.name for p in folder.iterdir()),
         kernels=kernel_records(binary) if binary else [],
+        launches=[launch_record(launch) for launch in binary.launches] if binary else [],
         outcome=outcome.words,
         word=outcome.word,  # type: ignore[arg-type]
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
@@ -175,6 +187,31 @@ def kernel_records(binary: Binary) -> list[store.KernelRecord]:
         )
         for kernel in binary.kernels
     ]
+
+
+def launch_record(launch: Launch) -> store.LaunchRecord:
+    """How a kernel is launched, its parameters in words."""
+    return store.LaunchRecord(
+        kernel=launch.kernel,
+        grid=launch.grid,
+        block=launch.block,
+        cluster=launch.cluster,
+        shared_bytes=launch.shared_bytes,
+        arguments=[parameter(argument) for argument in launch.args],
+    )
+
+
+def parameter(argument: KernelArgument) -> str:
+    """A kernel's parameter in words."""
+    match argument:
+        case Buffer(index, offset):
+            return f"buffer {index} + {offset} bytes"
+        case Scalar(bits, value):
+            return f"i{bits} = {value}"
+        case Workspace(index, size, zeroed):
+            return f"workspace {index} of {size} bytes{', zeroed' if zeroed else ''}"
+        case TensorMap(buffer, _, dims):
+            return f"tensor map of buffer {buffer.index}, {'x'.join(map(str, dims))}"
 
 
 def failure_record(

@@ -66,6 +66,17 @@ class KernelRecord(Value):
     notes: list[str] = []
 
 
+class LaunchRecord(Value):
+    """One kernel launch: `arguments` are the kernel's parameters in order, as `buffer 0 + 0`, `i64 = 3`, ..."""
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    cluster: tuple[int, int, int]
+    shared_bytes: int  # dynamic
+    arguments: list[str]
+
+
 class CheckRecord(Value):
     """One check of the verification: on which problem, what it compared, and the figure against its bound."""
 
@@ -128,6 +139,7 @@ class Record(Value):
     kernels: list[KernelRecord] = []
     outcome: str  # 'verified (...)', 'built, not executed: ...', 'WRONG: ...' or 'failed'
     word: Literal["measured", "emulated", "none"] = "none"
+    launches: list[LaunchRecord] = []
     checks: list[CheckRecord] = []
     timing: TimingRecord | None = None
     failure: FailureRecord | None = None

@@ -11,6 +11,7 @@ from lowering.passes.common.fold_padding_writes import FoldPaddingWrites
 from lowering.passes.common.lower_contraction import LowerContraction
 from lowering.passes.common.pad import Pad
 from lowering.passes.common.split_accumulators import SplitAccumulators
+from lowering.passes.common.start_from_zero import StartFromZero
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
@@ -47,6 +48,7 @@ TABLE: tuple[type[Pass], ...] = (
     LowerContraction,
     Pad,
     SplitAccumulators,
+    StartFromZero,
     Tile,
     TileReduction,
     Vectorize,

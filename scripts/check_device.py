@@ -20,12 +20,12 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from lowering import problem, search, targets, toolchain
+from lowering import dtypes, problem, search, targets, toolchain
 from lowering.agent.default import Default
 from lowering.core import Problem
 from lowering.store import Record
 
-SHAPES = ("1x1x1", "7x5x3", "128x128x128", "1000x333x77", "4095x4097x31", "3x65x130x70")
+SHAPES = ("1x1x1", "7x5x3", "128x128x128", "1000x333x77", "4095x4097x31", "3x65x130x70", "64x80x96+C", "7x5x3+C")
 LAYOUTS = ("nn", "nt", "tn", "tt")
 DTYPES = ("f32", "f16", "bf16", "i8")
 TIMED = (
@@ -39,9 +39,23 @@ TIMED = (
 
 
 def load(shape: str, dtype: str, layout: str) -> Problem:
-    """The problem of one row."""
-    m, n, k, batch = problem.parse_shape(shape)
-    return problem.from_shape(m, n, k, dtype, layout, batch=batch)
+    """The problem of one row; `+C` adds the product to a C that is an argument."""
+    m, n, k, batch = problem.parse_shape(shape.removesuffix("+C"))
+    if not shape.endswith("+C"):
+        return problem.from_shape(m, n, k, dtype, layout, batch=batch)
+    a, b, total = (f"tensor<{size}x{kind}>" for size, kind in operands(m, n, k, dtype))
+    return problem.from_text(
+        f"""func.func @main(%a: {a}, %b: {b}, %c: {total}) -> {total} {{
+              %r = linalg.matmul ins(%a, %b : {a}, {b}) outs(%c : {total}) -> {total}
+              return %r : {total}
+            }}""",
+        f"matmul_{shape}_{dtype}",
+    )
+
+
+def operands(m: int, n: int, k: int, dtype: str) -> tuple[tuple[str, str], ...]:
+    """Sizes and element types of A, B and the accumulator."""
+    return (f"{m}x{k}", dtype), (f"{k}x{n}", dtype), (f"{m}x{n}", dtypes.lookup(dtype).accumulator)
 
 
 def run_one(case: tuple[str, str, str], target: str, options: search.Options) -> Record:
@@ -118,7 +132,12 @@ def main() -> int:
     parser.add_argument("--no-time", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    cases = [(s, d, x) for s in given.shapes for d in given.dtypes for x in given.layouts]
+    cases = [
+        (shape, dtype, layout)
+        for shape in given.shapes
+        for dtype in given.dtypes
+        for layout in (("nn",) if shape.endswith("+C") else given.layouts)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         options = search.Options(runs=Path(folder), texts=(), timed=False)
         with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:

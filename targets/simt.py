@@ -150,6 +150,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     outermost = problem.contraction.batch and problem.contraction.layout != "other"
     drop = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
     return (
+        *(("start-from-zero",) if problem.contraction.accumulates else ()),
         "linalg-fuse-elementwise-ops",
         f"pad{{tile-sizes={m},{n},{k}}}",
         f"tile{{mapping=block tile-sizes={m},{n}}}",

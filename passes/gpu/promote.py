@@ -43,6 +43,10 @@ class Promote(Pass):
     operands: tuple[Literal["a", "b"], ...] = ("a", "b")
     padding: int = 0
 
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise ValueError(f"padding is a number of elements, at least 0, found {self.padding}")
+
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Both operands or one, with and without padding, where a launch holds one vector contraction."""

@@ -240,3 +240,20 @@ def test_choices_fit_the_state() -> None:
     assert Pad((128, 128, 16)) in list(Pad.choices(module, problem, target))
     assert Pad((64, 64, 16)) not in list(Pad.choices(module, problem, target))
     assert not list(Tile.choices(mlir.parse("module {}"), replace(problem, ir=""), target))
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize(("m", "n", "k"), [(64, 64, 64), (64, 80, 96), (7, 5, 3)])
+@pytest.mark.parametrize("kind", ["tensor", "memref"])
+def test_a_product_is_added_to_an_argument(chip: str, m: int, n: int, k: int, kind: str) -> None:
+    """C is read by the kernel, where the thread needs it; the host only launches."""
+    a, b, c = (f"{kind}<{size}xf32>" for size in (f"{m}x{k}", f"{k}x{n}", f"{m}x{n}"))
+    arrow, value = (f" -> {c}", f"%r = linalg.matmul ins(%a, %b : {a}, {b}) outs(%c : {c}) -> {c} return %r : {c}")
+    if kind == "memref":
+        arrow, value = "", f"linalg.matmul ins(%a, %b : {a}, {b}) outs(%c : {c}) return"
+    problem = from_text(f"func.func @f(%a: {a}, %b: {b}, %c: {c}){arrow} {{ {value} }}", "accumulated")
+    assert problem.contraction.accumulates
+    assert len(built(problem, chip).launches) == 1
+    steps = schedule(problem, chip).passes
+    prefix = Schedule(steps[: [str(step) for step in steps].index("vectorize")])
+    assert wrong_on_cpu(problem, prefix) == []
