@@ -104,7 +104,9 @@ def show(rows: Iterable[dict[str, object]]) -> None:
             print(f"{shape!s:16s} {dtype:5s} " + " ".join(cells))
     for r in rows:
         if r["ms"] is not None:
-            peer = f"{r['baseline']} {r['baseline_ms']:.4f} ms" if r["baseline_ms"] else ""
+            ratio = r["ms"] / r["baseline_ms"] if r["baseline_ms"] else 0.0
+            rate = r["tflops"] * ratio
+            peer = f"{r['baseline']} {r['baseline_ms']:.4f} ms, {rate:.2f} TFLOP/s" if r["baseline_ms"] else ""
             speed = f"{r['ms']:.4f} ms, {r['tflops']:.2f} TFLOP/s"
             print(f"measured: {r['problem']} {r['dtype']} {r['layout']}: {speed}; {peer}")
     for r in rows:

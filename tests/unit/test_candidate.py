@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lowering import problem, resume, search, targets
+from lowering import frontend, problem, resume, search, targets
 from lowering.agent.default import Default, Given
 from lowering.core import UserError
+from lowering.passes import pipeline
 from lowering.worker import Limits
 
 DIVIDES_BY_AN_INPUT = """
@@ -120,3 +121,9 @@ def test_a_schedule_after_a_state_follows_what_led_there(tmp_path):
 def test_what_is_no_state_is_the_users_mistake(tmp_path, name):
     with pytest.raises(UserError, match="is no stored state"):
         resume.resume(tmp_path / name)
+
+
+def test_what_follows_a_state_is_the_rest_of_its_schedule():
+    schedule = pipeline.parse("canonicalize,cse,llvm{opt=2}")
+    assert str(frontend.following(schedule, (1, "a state"))) == "cse,llvm{opt=2}"
+    assert frontend.following(schedule, None) == schedule
