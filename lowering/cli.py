@@ -190,6 +190,104 @@ def report_command(
     return report.main(run, Path(runs), "json" if as_json else "markdown" if markdown else "text")
 
 
+SOURCE = typer.Argument(metavar="FILE|-", help="An MLIR module, or stdin. None: the problem of --shape.")
+TARGET = typer.Option(help="See `lower targets`.", show_default="this machine's CPU")
+SHAPE = typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")
+DTYPE = typer.Option(help="Element type of A and B.", show_default="f16")
+OUT_DTYPE = typer.Option(help="Element type of the result.", show_default="that of A and B")
+LAYOUT = typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")
+STRICT = typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
+
+
+@app.command("graph")
+def graph_command(
+    source: Annotated[str, SOURCE] = "",
+    target: Annotated[str, TARGET] = "",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
+    strict_semantics: Annotated[bool, STRICT] = False,
+    passes: Annotated[
+        str, typer.Option(help="A list of passes, or a file with one; a bare name of ours stands for all it offers.")
+    ] = "",
+    depth: Annotated[int, typer.Option(help="The most passes in a row.", show_default="6")] = -1,
+    around: Annotated[
+        str, typer.Option(help="Explore around a schedule: `default`, a file, or its text; --passes are inserted.")
+    ] = "",
+    window: Annotated[
+        int, typer.Option(help="Steps of it whose order is free: dropped, repeated once, permuted.", show_default="3")
+    ] = -1,
+    at: Annotated[
+        int, typer.Option(help="Only the window that begins at this step.", show_default="each in turn")
+    ] = -1,
+    goal: Annotated[str, typer.Option(help="Dialects: a state with no others is not taken further, e.g. llvm.")] = "",
+    states: Annotated[int, typer.Option(help="Stop after so many states.", show_default="no limit")] = -1,
+    prune_learned: Annotated[
+        bool, typer.Option("--prune-learned", help="Do not try a pass where what it seems to need is missing.")
+    ] = False,
+    check: Annotated[bool, typer.Option(help="Check every state, on the witness problem.")] = True,
+    build: Annotated[int, typer.Option(help="The most end states that are built.")] = 500,
+    time: Annotated[int, typer.Option(help="The most distinct binaries that are verified and timed.")] = 12,
+    processes: Annotated[int, typer.Option(help="Worker processes.", show_default="one a core")] = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds a pass may take.")] = 30.0,
+    runs: Annotated[str, RUNS] = "runs",
+    export: Annotated[list[str], typer.Option(help="Write the graph to FILE.json, .graphml, .dot or .svg.")] = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget what an earlier call with the same words found.")
+    ] = False,
+) -> int:
+    """Explores pass orders as a graph: merges states, checks each, builds and times the distinct binaries."""
+    words = locals()
+    from lowering import graph_command as command
+
+    return command.main(command.Request(**words))
+
+
+@app.command("bisect")
+def bisect_command(
+    source: Annotated[str, SOURCE] = "",
+    target: Annotated[str, TARGET] = "",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
+    strict_semantics: Annotated[bool, STRICT] = False,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="A file with a pass pipeline, or its text.", show_default="the target's default"),
+    ] = None,
+    reduce: Annotated[bool, typer.Option("--reduce/--no-reduce", help="Make schedule and sizes smaller.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds a lowering or a check may take.")] = 60.0,
+    runs: Annotated[str, RUNS] = "runs",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
+) -> int:
+    """Finds the step that breaks a schedule, and makes the case as small as it can."""
+    words = locals()
+    from lowering import bisect_command as command
+
+    return command.main(command.Request(**words))
+
+
+@app.command("diff")
+def diff_command(
+    first: Annotated[str, typer.Argument(metavar="RUN-A", help="A run's number, its folder, or `last`.")],
+    second: Annotated[str, typer.Argument(metavar="RUN-B", help="The run to compare it with.")],
+    runs: Annotated[str, RUNS] = "runs",
+    lines: Annotated[int, typer.Option(help="Most lines of each pass's diff; 0 for all.")] = 20,
+    full: Annotated[bool, typer.Option("--full", help="The whole diff of each pass.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> int:
+    """Shows where the schedules of two runs part, and what each pass did there."""
+    from lowering import diff_report
+
+    form = "json" if as_json else "markdown" if markdown else "text"
+    return diff_report.main(first, second, Path(runs), 0 if full else lines, form)
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of a command line. Raises what only `main` may swallow: the interrupt and the broken pipe."""
     command = typer.main.get_command(app)

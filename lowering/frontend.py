@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from lowering import problem as payload
 from lowering import report, resume, search, targets
@@ -66,6 +66,23 @@ class Request:
     seed: int
 
 
+class ProblemWords(Protocol):
+    """The words that name a problem, of every command that takes one; an empty one was left out."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def shape(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def out_dtype(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
+    @property
+    def strict_semantics(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Work:
     """What the words come to."""
@@ -106,10 +123,7 @@ def check_words(request: Request) -> None:
         raise UserError("--json and --emit both want stdout: give --emit a file with -o FILE")
     if request.output and not request.emit and not request.as_json:
         raise UserError("-o says where --emit or --json writes: give one of them, or --runs for the run folders")
-    shaped = [f"--{n.replace('_', '-')}" for n in ("shape", "dtype", "out_dtype", "layout") if getattr(request, n)]
-    given = request.source or request.start
-    if given and shaped:
-        raise UserError(f"{', '.join(shaped)}: only for the built-in problem, and '{given}' is one of its own")
+    check_source(request, request.start)
     if request.source and request.start:
         raise UserError(f"--from {request.start} goes on with that run's problem: leave out '{request.source}'")
     if not TORCH.fullmatch(request.source) and (request.pick or request.example):
@@ -137,7 +151,7 @@ def has_form(form: str, target: Target) -> None:
 
 def fresh(request: Request) -> Work:
     """The work of a command that names a problem, or a torch program with several."""
-    target = targets.load(request.target or host())
+    target = targets.load(request.target) if request.target else targets.this_machine()
     given = request.schedule is not None
     proposer = Given(pipeline.parse(schedule_text(request.schedule or ""))) if given else Default()
     program = TORCH.fullmatch(request.source)
@@ -145,11 +159,6 @@ def fresh(request: Request) -> Work:
         return Work((problem(request),), target, proposer)
     chosen = torch_problems(program["file"], program["function"], request)
     return Work(tuple(each for each, _ in chosen), target, proposer, values=tuple(values for _, values in chosen))
-
-
-def host() -> str:
-    """The target of a plain `lower`: the chip of this machine, which runs everything."""
-    return next(name for name in targets.names() if targets.load(name).cpu == "host")
 
 
 def resumed(request: Request) -> Work:
@@ -181,8 +190,17 @@ def schedule_text(schedule: str) -> str:
     return read_text(file, "a pass pipeline") if file else schedule
 
 
-def problem(request: Request) -> Problem:
-    """The problem of a shape, a file or stdin."""
+def check_source(words: ProblemWords, start: str = "") -> None:
+    """Raises UserError for the options of the built-in problem beside another one."""
+    shaped = [f"--{n.replace('_', '-')}" for n in ("shape", "dtype", "out_dtype", "layout") if getattr(words, n)]
+    given = words.source or start
+    if given and shaped:
+        raise UserError(f"{', '.join(shaped)}: only for the built-in problem, and '{given}' is one of its own")
+
+
+def problem(request: ProblemWords) -> Problem:
+    """The problem of a shape, a file or stdin. Raises UserError for what is none."""
+    check_source(request)
     if not request.source:
         m, n, k, batch = payload.parse_shape(request.shape or DEFAULT_SHAPE)
         dtype, layout = request.dtype or "f16", request.layout or "nn"

@@ -13,7 +13,7 @@ from rich.text import Text
 from lowering import targets as chips
 from lowering.core import Pass, UserError, kebab, option_text
 from lowering.passes import pipeline
-from lowering.passes.table import PASSES
+from lowering.passes.table import PASSES, TABLE
 from lowering.passes.upstream import Upstream
 from lowering.targets.families import FAMILIES
 
@@ -45,7 +45,7 @@ def passes(name: str) -> int:
         show(one_pass(name))
         return 0
     ours = plain_table("ours", "what it does")
-    for cls in PASSES.values():
+    for cls in TABLE:
         ours.add_row(cls.name, first_sentence(cls))
     theirs = plain_table("upstream", "what it does; [op]: what it must be anchored on")
     for known, summary in pipeline.upstream_names().items():

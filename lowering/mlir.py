@@ -90,24 +90,48 @@ def one_line(message: str, most: int = 300) -> str:
 
 
 @lru_cache(maxsize=512)
-def manager(pipeline: str) -> Any:
-    """A pass manager of a textual pipeline, kept for the next run. Raises PassError where MLIR does not read it."""
+def manager(pipeline: str, verified: bool = True) -> Any:
+    """A pass manager of a textual pipeline, kept for the next run. Raises PassError where MLIR does not read it.
+
+    It verifies the IR after each pass, or not at all.
+    """
     try:
         made = passmanager.PassManager.parse(f"builtin.module({pipeline})")
     except ValueError as error:
         raise PassError(one_line(str(error)), log=str(error)) from None
-    made.enable_verifier(True)
+    made.enable_verifier(verified)
     return made
 
 
-def run(module: Any, pipeline: str) -> None:
+def run(module: Any, pipeline: str, verified: bool = True) -> None:
     """Runs a textual pipeline (without `builtin.module(...)` around it) on a module. Raises PassError on failure."""
     with context():
         try:
-            manager(pipeline).run(module.operation)
+            manager(pipeline, verified).run(module.operation)
         except ir.MLIRError as error:
             reason, where = first_diagnostic(error)
             raise PassError(reason, where, str(error)) from None
+
+
+def verify(module: Any) -> None:
+    """Raises PassError where a pass left IR that does not verify: that is a bug of the pass."""
+    try:
+        module.operation.verify()
+    except ir.MLIRError as error:
+        reason, where = first_diagnostic(error)
+        raise PassError(f"it left invalid IR: {reason}", where, str(error), "compiler bug") from None
+
+
+def script_module(script: str) -> str:
+    """The text of a whole transform script: a module with `@__transform_main` as it is, or one around a mere body."""
+    if "transform.named_sequence" in script:
+        return script
+    return f"""module attributes {{transform.with_named_sequence}} {{
+          transform.named_sequence @__transform_main(%root: !transform.any_op) {{
+            {script}
+            transform.yield
+          }}
+        }}"""
 
 
 def transform(module: Any, script: str) -> None:
@@ -115,16 +139,9 @@ def transform(module: Any, script: str) -> None:
 
     A body sees the payload's root as `%root`. Raises PassError with the interpreter's message.
     """
-    if "transform.named_sequence" not in script:
-        script = f"""module attributes {{transform.with_named_sequence}} {{
-          transform.named_sequence @__transform_main(%root: !transform.any_op) {{
-            {script}
-            transform.yield
-          }}
-        }}"""
     interpreter = dialect("transform.interpreter")
     with context():
-        schedule = parse(script, "transform script")
+        schedule = parse(script_module(script), "transform script")
         entry = next((op for op in schedule.body.operations if op.operation.name == "transform.named_sequence"), None)
         if entry is None:
             raise PassError("the script has no transform.named_sequence")

@@ -5,62 +5,176 @@ Forgotten, and nothing else:
 * where in its block a constant stands: constants are moved to the start of their block, in the order of their text. A
   constant has no operands and no effect, so every place before its uses is the same program. Two constants of one text
   keep their order, and a constant stays in its block.
-* attribute and type aliases (`#map`, `!type`): they are names for text, which is printed in full here.
+* attribute and type aliases (`#map`, `!type`): they are names for text, which is put in their place.
+* names of SSA values: they are numbered in the order of their first use, function by function; one name stays one name.
+* the comments that name a block's predecessors.
 * private symbols that nothing refers to: they cannot be called from outside, and no code of the module reaches them.
 
-Names of SSA values and locations are no part of a state's text in the first place. All else is kept, so two states of
-one normal form are the same program, and build to the same binary. The pass graph is to merge its nodes by it.
+All else is kept, so two states of one normal form are the same program, and build to the same binary. The pass graph
+merges its nodes by it.
+
+It is made from the printed text, since text is what a state is known by; walking and printing a module once more takes
+ten times as long. What looks like a region (a line that ends in `{`) is left in order where the braces do not match.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from itertools import pairwise
 from typing import Any
 
 from lowering import mlir
 
-CONSTANTS = frozenset({"arith.constant", "index.constant", "llvm.mlir.constant", "complex.constant", "ub.poison"})
+CONSTANT = re.compile(
+    r" *%[\w$.-]+ = (?:arith\.constant|index\.constant|llvm\.mlir\.constant|complex\.constant|ub\.poison)\b"
+)
+ALIAS = re.compile(r"([#!][\w$.-]+) = (.*)")
+FUNCTION = re.compile(r"^ *(?:func\.func|llvm\.func|gpu\.func)\b", re.MULTILINE)
+STRING = r'"(?:[^"\\]|\\.)*"'  # stays as it is: inline assembly has names of its own
+RESULT = re.compile(r"%[\w$.-]+")
+RESULTS = r"^ *%[\w$.-]+(?::\d+)?(?:, %[\w$.-]+(?::\d+)?)* ="
+NAME = re.compile(rf"{STRING}|{RESULTS}|%[\w$.-]+", re.MULTILINE)
+SIGIL = re.compile(rf"{STRING}|[#!][A-Za-z_$][\w$.-]*")
+PRIVATE = re.compile(r'\bprivate"? (?:constant )?@([\w$.-]+)')
 
 
-def normal_text(module: Any) -> str:
-    """The normal form's text. The module is left as it was."""
-    copy = mlir.clone(module)
-    with mlir.context():
-        if any(is_private(op) for op in copy.operation.regions[0].blocks[0].operations):
-            mlir.run(copy, "symbol-dce")
-        for block in blocks(copy.operation):
-            sort_constants(block)
-        return copy.operation.get_asm(use_local_scope=True)
+def normal_text(module: Any, printed: str = "") -> str:
+    """The normal form's text. `printed` is the module's own text where it is known. The module is left as it was."""
+    text = printed or mlir.text(module)
+    return of_text(without_dead_symbols(module) if has_dead_symbols(text) else text)
 
 
-def normal_digest(module: Any) -> str:
+def normal_digest(module: Any, printed: str = "") -> str:
     """SHA-256 of the normal form."""
-    return hashlib.sha256(normal_text(module).encode()).hexdigest()
+    return hashlib.sha256(normal_text(module, printed).encode()).hexdigest()
 
 
-def is_private(op: Any) -> bool:
-    """Whether a symbol cannot be seen from outside its module."""
-    attributes = op.operation.attributes
-    return "sym_visibility" in attributes and attributes["sym_visibility"].value == "private"
+def has_dead_symbols(text: str) -> bool:
+    """Whether some private symbol is named only where it is defined."""
+    return any(len(re.findall(rf"@{re.escape(name)}(?![\w$.-])", text)) == 1 for name in PRIVATE.findall(text))
 
 
-def blocks(op: Any) -> list[Any]:
-    """All blocks under an op."""
-    found: list[Any] = []
-    pending = [op]
-    while pending:
-        for region in pending.pop().regions:
-            for block in region.blocks:
-                found.append(block)
-                pending.extend(each.operation for each in block.operations if len(each.operation.regions))
-    return found
+def without_dead_symbols(module: Any) -> str:
+    """The text of a module after `symbol-dce`."""
+    copy = mlir.clone(module)
+    mlir.run(copy, "symbol-dce")
+    return mlir.text(copy)
 
 
-def sort_constants(block: Any) -> None:
-    """Moves a block's constants to its start, in the order of their text."""
-    constants = [op.operation for op in block.operations if op.operation.name in CONSTANTS]
-    keyed = sorted(((str(op).split("=", 1)[1], i) for i, op in enumerate(constants)), reverse=True)
-    for _, index in keyed:
-        first = block.operations[0].operation
-        if constants[index] != first:
-            constants[index].move_before(first)
+def of_text(text: str) -> str:
+    """The normal form of a text without dead symbols."""
+    return renamed("\n".join(sorted_constants(expanded(text.splitlines()))))
+
+
+def expanded(lines: list[str]) -> list[str]:
+    """The lines with every alias replaced by what it stands for, and without the aliases' own lines."""
+    aliases: dict[str, str] = {}
+
+    def meant(found: re.Match[str]) -> str:
+        return aliases.get(found[0], found[0])
+
+    kept: list[str] = []
+    for line in lines:
+        alias = ALIAS.match(line)
+        if alias:
+            aliases[alias[1]] = SIGIL.sub(meant, alias[2])
+        else:
+            kept.append(SIGIL.sub(meant, line) if aliases and ("#" in line or "!" in line) else line)
+    return kept
+
+
+def sorted_constants(lines: list[str]) -> list[str]:
+    """The lines with each block's constants at its start, in the order of their text."""
+    stack: list[Block] = [Block()]
+    for line in lines:
+        bare = line.lstrip()
+        if bare.startswith("}"):
+            if len(stack) == 1:
+                return lines  # no region of ours: leave the text as it is
+            closed = stack.pop()
+            stack[-1].rest += closed.flush()
+        if bare.startswith("^"):
+            stack[-1].begin(line.split("  // ")[0])
+        elif CONSTANT.match(line):
+            stack[-1].constants.append(line)
+        else:
+            stack[-1].rest.append(line)
+        if line.endswith("{"):
+            stack.append(Block())
+    return stack[0].flush() if len(stack) == 1 else lines
+
+
+class Block:
+    """The lines of a region: its finished blocks, then the constants and all else of the one that is open."""
+
+    __slots__ = ("constants", "done", "rest")
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.constants: list[str] = []
+        self.rest: list[str] = []
+
+    def begin(self, label: str) -> None:
+        """Finishes the open block and opens another one under its label."""
+        self.done = [*self.flush(), label]
+        self.constants, self.rest = [], []
+
+    def flush(self) -> list[str]:
+        """All lines, the open block's constants in order."""
+        constants = sorted(self.constants, key=after_name) if len(self.constants) > 1 else self.constants
+        return [*self.done, *constants, *self.rest]
+
+
+def after_name(line: str) -> str:
+    """A constant's text without its name."""
+    return line.split("=", 1)[1]
+
+
+def renamed(text: str) -> str:
+    """The text with SSA names numbered in the order of their appearance; each function has names of its own."""
+    names = Names()
+    starts = [0, *(found.start() for found in FUNCTION.finditer(text)), len(text)]
+    return "".join(names.function(text[start:stop]) for start, stop in pairwise(starts))
+
+
+class Names:
+    """Numbers for the SSA names of one function after the other.
+
+    MLIR uses a name again in a region beside the one that it was defined in, so a definition always gets a number of
+    its own, but where its name was used before (in a block that stands before the one that defines it).
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.numbers: dict[str, str] = {}
+        self.defined: set[str] = set()
+
+    def function(self, text: str) -> str:
+        """The text of a function, and of what follows it up to the next, with numbers for names."""
+        self.numbers, self.defined = {}, set()
+        return NAME.sub(self.replace, text)
+
+    def replace(self, found: re.Match[str]) -> str:
+        """What stands for a string, the results before a line's `=`, or a name."""
+        token = found[0]
+        if token[0] == '"':
+            return token
+        return RESULT.sub(self.define, token) if token[-1] == "=" else self.use(token)
+
+    def use(self, name: str) -> str:
+        """The number of a name."""
+        return self.numbers.get(name) or self.fresh(name)
+
+    def define(self, found: re.Match[str]) -> str:
+        """The number of a result."""
+        name = found[0]
+        forward = name in self.numbers and name not in self.defined
+        self.defined.add(name)
+        return self.numbers[name] if forward else self.fresh(name)
+
+    def fresh(self, name: str) -> str:
+        """A new number for a name."""
+        new = self.numbers[name] = f"%{self.count}"
+        self.count += 1
+        return new

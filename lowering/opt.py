@@ -65,20 +65,11 @@ def apply(module: Any, schedule: Schedule, print_after_all: bool) -> None:
     for step in schedule:
         try:
             step.apply(module)
-            verify(module)
+            mlir.verify(module)
         except PassError as error:
             raise PassError(f"'{step}' failed: {error.reason}", error.where, error.log) from None
         if print_after_all:
             print(dump(module, step), file=sys.stderr)
-
-
-def verify(module: Any) -> None:
-    """Raises PassError where a pass left IR that does not verify: that is a bug of the pass."""
-    try:
-        module.operation.verify()
-    except mlir.ir.MLIRError as error:
-        reason, where = mlir.first_diagnostic(error)
-        raise PassError(f"it left invalid IR: {reason}", where, str(error), "compiler bug") from None
 
 
 def dump(module: Any, step: Pass) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,12 +196,22 @@ def text(record: Record, width: int = 0) -> str:
     width = width or shutil.get_terminal_size((120, 40)).columns
     lines = [f"run {record.run}"]
     for section in sections(record):
-        if section.detail:
-            continue
-        body = [*section.lines, *(grid(record, width) if section.title == "stages" else aligned(section))]
-        labels = [section.title if i == 0 else "" for i in range(len(body))]
-        lines += [f"{label:<{LABEL}}{line}".rstrip() for label, line in zip(labels, body, strict=True)]
+        if not section.detail:
+            table = grid(record, width) if section.title == "stages" else aligned(section)
+            lines += labelled(section.title, [*section.lines, *table])
     return "\n".join(lines)
+
+
+def text_sections(found: Iterable[Section]) -> Iterator[str]:
+    """The terminal's lines of sections, but for the details."""
+    for section in found:
+        if not section.detail:
+            yield from labelled(section.title, [*section.lines, *aligned(section)])
+
+
+def labelled(title: str, body: list[str]) -> list[str]:
+    """Lines with a title in front of the first."""
+    return [f"{title if i == 0 else '':<{LABEL}}{line}".rstrip() for i, line in enumerate(body)]
 
 
 def grid(record: Record, width: int) -> Iterator[str]:
@@ -228,16 +238,20 @@ def aligned(section: Section) -> Iterator[str]:
 def markdown(record: Record) -> str:
     """report.md: the same sections as headings, lists and tables, with the details."""
     parts = [f"# Run {record.run}: {record.problem.name} on {record.target}: {record.outcome}", f"    {record.command}"]
-    for section in sections(record):
-        parts.append(f"## {section.title.capitalize()}")
+    return "\n\n".join((*parts, *markdown_sections(sections(record)))) + "\n"
+
+
+def markdown_sections(found: Iterable[Section]) -> Iterator[str]:
+    """Sections as headings, lists and tables."""
+    for section in found:
+        yield f"## {section.title.capitalize()}"
         if section.title == "text":
-            parts += [f"```\n{line}\n```" for line in section.lines]
+            yield from (f"```\n{line}\n```" for line in section.lines)
         elif section.lines:
-            parts.append("\n".join(f"- {escape(line)}" for line in section.lines))
+            yield "\n".join(f"- {escape(line)}" for line in section.lines)
         if section.rows:
             table = (section.columns, tuple("---" for _ in section.columns), *section.rows)
-            parts.append("\n".join(f"| {' | '.join(escape(cell) for cell in row)} |" for row in table))
-    return "\n\n".join(parts) + "\n"
+            yield "\n".join(f"| {' | '.join(escape(cell) for cell in row)} |" for row in table)
 
 
 def escape(cell: str) -> str:

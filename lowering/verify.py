@@ -16,14 +16,14 @@ random once; above 2^31 multiply-adds every element of the integers and a sample
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lowering import bounds, checks, freivalds, inputs, memory, reference
 from lowering.bounds import Arithmetic
 from lowering.checks import Check
 from lowering.core import Binary, Problem
-from lowering.intervals import Array
+from lowering.intervals import Array, Interval
 from lowering.targets.executor import Executor, Program
 
 __all__ = ["Check", "Verdict", "not_executed", "verdict", "verify", "verify_full", "verify_witness"]
@@ -108,17 +108,22 @@ def not_executed(why: str) -> Verdict:
 
 
 def verify_witness(
-    problem: Problem, program: Program, arithmetic: Arithmetic | None = None, seeds: Sequence[int] = SEEDS
+    problem: Problem,
+    program: Program,
+    arithmetic: Arithmetic | None = None,
+    seeds: Sequence[int] = SEEDS,
+    sets: Iterable[InputSet] | None = None,
 ) -> tuple[Check, ...]:
-    """Every check, for every seed. Stops at the first input set with a failure: one wrong answer is enough."""
+    """Every check, for every seed. Stops at the first input set with a failure: one wrong answer is enough.
+
+    `sets` are `input_sets` that were made before, for one who checks many programs of one problem.
+    """
     slots = memory.place(problem, program)
     found: list[Check] = []
-    for seed in seeds:
-        for name, make in WITNESS:
-            found += trial(problem, program, slots, make(problem, seed), f"{name}, seed {seed}", arithmetic)
-            if not all(check.ok for check in found):
-                return tuple(found)
-        found += perturbations(problem, program, slots, seed, arithmetic)
+    for each in sets or input_sets(problem, arithmetic, seeds):
+        found += trial(problem, program, slots, each)
+        if not all(check.ok for check in found):
+            break
     return tuple(found)
 
 
@@ -132,66 +137,77 @@ def verify_full(
     slots = memory.place(problem, program)
     found: list[Check] = []
     for name, make in FULL:
-        label, values = f"{name}, seed {seed}", make(problem, seed)
+        each = input_set(problem, f"{name}, seed {seed}", make(problem, seed), arithmetic)
         began = time.perf_counter()
-        runs = [memory.execute(program, slots, values, memory.POISONS[0])]
+        runs = [memory.execute(program, slots, each.values, memory.POISONS[0])]
         if name == "random" and time.perf_counter() - began < AGAIN:
-            runs.append(memory.execute(program, slots, values, memory.POISONS[1]))
-            found.append(checks.repeatable(runs, label))
-        found += checks.hygiene(runs, label)
+            runs.append(memory.execute(program, slots, each.values, memory.POISONS[1]))
+            found.append(checks.repeatable(runs, each.label))
+        found += checks.hygiene(runs, each.label)
         if problem.contraction.flops // 2 > WHOLE:
-            found += freivalds.checks(problem, values, runs[0], label, arithmetic, seed)
+            found += freivalds.checks(problem, each.values, runs[0], each.label, arithmetic, seed)
         else:
-            found += compared(problem, runs[:1], values, label, arithmetic)
+            found += compared(problem, runs[:1], each)
         if not all(check.ok for check in found):
             break
     return tuple(replace(check, scope="full") for check in found)
 
 
-def trial(
+@dataclass(frozen=True)
+class Expected:
+    """What a right kernel gives: limits and reference of each output; not `sure` where no bound can be claimed."""
+
+    limits: tuple[Interval, ...]
+    exact: tuple[Array, ...]
+    sure: bool
+
+
+@dataclass(frozen=True)
+class InputSet:
+    """Inputs, the poison of each run on them, and what is expected, which is computed when it is asked for."""
+
+    label: str
+    values: tuple[Array, ...]
+    poisons: tuple[int, ...]
+    expected: Callable[[], Expected]
+
+
+def input_sets(problem: Problem, arithmetic: Arithmetic | None, seeds: Sequence[int]) -> Iterator[InputSet]:
+    """All that a witness is tried on: for each seed the sets of `WITNESS`, then one changed element of each input."""
+    for seed in seeds:
+        for name, make in WITNESS:
+            yield input_set(problem, f"{name}, seed {seed}", make(problem, seed), arithmetic)
+        base = inputs.normals(problem, seed)
+        for number, argument in enumerate(inputs.inputs_of(problem)):
+            label, values = f"{argument.name} changed, seed {seed}", inputs.perturbed(base, number, seed)
+            yield input_set(problem, label, values, arithmetic, memory.POISONS[:1])
+
+
+def input_set(
     problem: Problem,
-    program: Program,
-    slots: Sequence[memory.Slot],
-    values: Sequence[Array],
     label: str,
+    values: tuple[Array, ...],
     arithmetic: Arithmetic | None,
-) -> list[Check]:
-    """One input set: two runs with different poisons, then all that is expected of them."""
-    runs = [memory.execute(program, slots, values, poison) for poison in memory.POISONS]
-    return [
-        *checks.hygiene(runs, label),
-        *compared(problem, runs, values, label, arithmetic),
-        checks.repeatable(runs, label),
-    ]
+    poisons: tuple[int, ...] = memory.POISONS,
+) -> InputSet:
+    """Inputs with what is expected of them."""
+
+    def expected() -> Expected:
+        limits = bounds.limits(problem, values, arithmetic)
+        return Expected(limits, tuple(reference.evaluate(problem, values)), bounds.bounded(problem, arithmetic))
+
+    return InputSet(label, values, poisons, expected)
 
 
-def compared(
-    problem: Problem,
-    runs: Sequence[memory.Run],
-    values: Sequence[Array],
-    label: str,
-    arithmetic: Arithmetic | None,
-) -> list[Check]:
-    """The outputs of some runs against the limits of the reference, which is computed only now."""
-    expected = bounds.limits(problem, values, arithmetic)
-    exact = reference.evaluate(problem, values)
-    sure = bounds.bounded(problem, arithmetic)
-    return checks.within(problem.arguments[len(values) :], runs, expected, exact, label, sure)
+def trial(problem: Problem, program: Program, slots: Sequence[memory.Slot], each: InputSet) -> list[Check]:
+    """One input set: a run with each poison, then all that is expected of them."""
+    runs = [memory.execute(program, slots, each.values, poison) for poison in each.poisons]
+    found = [*checks.hygiene(runs, each.label), *compared(problem, runs, each)]
+    return found if len(runs) == 1 else [*found, checks.repeatable(runs, each.label)]
 
 
-def perturbations(
-    problem: Problem,
-    program: Program,
-    slots: Sequence[memory.Slot],
-    seed: int,
-    arithmetic: Arithmetic | None,
-) -> list[Check]:
-    """One element of each input changed: the output follows, to where the limits now are."""
-    base = inputs.normals(problem, seed)
-    found: list[Check] = []
-    for number, argument in enumerate(inputs.inputs_of(problem)):
-        label = f"{argument.name} changed, seed {seed}"
-        values = inputs.perturbed(base, number, seed)
-        run = memory.execute(program, slots, values, memory.POISONS[0])
-        found += [*checks.hygiene([run], label), *compared(problem, [run], values, label, arithmetic)]
-    return found
+def compared(problem: Problem, runs: Sequence[memory.Run], each: InputSet) -> list[Check]:
+    """The outputs of some runs against the limits of the reference."""
+    known = each.expected()
+    outputs = problem.arguments[len(each.values) :]
+    return checks.within(outputs, runs, known.limits, known.exact, each.label, known.sure)

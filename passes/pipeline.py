@@ -125,12 +125,44 @@ class Scanner:
 def parse(text: str) -> Schedule:
     """The schedule of a text. Raises UserError with the column, what was expected and the nearest names."""
     scanner = Scanner(text.strip())
+    elements = scan(scanner)
+    return Schedule(tuple(ordered(passes(elements, (), scanner), elements, scanner)))
+
+
+def scan(scanner: Scanner) -> tuple[Element, ...]:
+    """The elements of a whole text, without a `builtin.module(...)` around them."""
     elements = scanner.elements("")
     if scanner.peek():
         raise scanner.fail(f"expected ',' or the end, found {scanner.peek()!r}")
     if len(elements) == 1 and elements[0].name == "builtin.module" and elements[0].children is not None:
-        elements = elements[0].children
-    return Schedule(tuple(ordered(passes(elements, (), scanner), elements, scanner)))
+        return elements[0].children
+    return elements
+
+
+def parse_moves(text: str) -> tuple[tuple[Pass, ...], tuple[str, ...]]:
+    """What of a list of passes are instances, and the bare names of ours whose `choices` are to name the instances.
+
+    Raises UserError as `parse` does, and for a step of code generation.
+    """
+    scanner = Scanner(text.strip())
+    instances: list[Pass] = []
+    asked: list[str] = []
+    for element in scan(scanner):
+        if is_asked(element):
+            asked.append(element.name)
+            continue
+        for step in passes([element], (), scanner):
+            if isinstance(step, BACKEND):
+                raise scanner.fail(f"'{step.name}' is a step of code generation, and no pass over MLIR", element.column)
+            instances.append(step)
+    return tuple(dict.fromkeys(instances)), tuple(dict.fromkeys(asked))
+
+
+def is_asked(element: Element) -> bool:
+    """Whether an element is the bare name of a pass of ours that says by itself where it applies, and how."""
+    if element.options or element.children is not None or element.name not in PASSES:
+        return False
+    return "choices" in vars(PASSES[element.name]) and not issubclass(PASSES[element.name], BACKEND)
 
 
 def ordered(steps: Iterable[Pass], elements: Sequence[Element], scanner: Scanner) -> Iterable[Pass]:

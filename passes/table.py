@@ -15,6 +15,10 @@ from lowering.passes.common.start_from_zero import StartFromZero
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.faults.miscompile_loops import HoistPastWrite, OffByOne, SkipRemainder
+from lowering.passes.faults.miscompile_memory import DropStore, ReadPastTile, SwapOperands
+from lowering.passes.faults.miscompile_rounding import FoldRounding, NarrowAccumulator
+from lowering.passes.faults.process import Crash, EatMemory, Fail, Hang
 from lowering.passes.gpu.expand_math import ExpandMath
 from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
@@ -73,4 +77,19 @@ TABLE: tuple[type[Pass], ...] = (
     VectorizeRows,
 )
 
-PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in TABLE}
+FAULTS: tuple[type[Pass], ...] = (
+    Crash,
+    EatMemory,
+    Fail,
+    Hang,
+    DropStore,
+    FoldRounding,
+    HoistPastWrite,
+    NarrowAccumulator,
+    OffByOne,
+    ReadPastTile,
+    SkipRemainder,
+    SwapOperands,
+)  # for tests: a schedule may name them, but they are never listed or proposed
+
+PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (*TABLE, *FAULTS)}

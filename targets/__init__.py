@@ -45,6 +45,11 @@ def load(name: str) -> Target:
     return Target(name, entry["family"], entry["triple"], entry["cpu"], entry["features"], facts)
 
 
+def this_machine() -> Target:
+    """The chip of this machine, which runs everything that needs no device: the one whose `cpu` is "host"."""
+    return next(chip for chip in map(load, names()) if chip.cpu == "host")
+
+
 def chips(family: str) -> tuple[Target, ...]:
     """The known chips of a family."""
     return tuple(chip for chip in map(load, names()) if chip.family == family)

@@ -24,8 +24,10 @@ class Link:
 def consumers(contraction: Any) -> list[Link]:
     """The contraction and the linalg ops of its block that use its result, directly or not, in order.
 
-    Raises PassError for a consumer that is no elementwise op over projected permutations.
+    Raises PassError for a contraction on buffers, and for a consumer that is no elementwise op over projected permutations.
     """
+    if not contraction.operation.results:
+        raise PassError(f"{contraction.operation.name} is on buffers: this pass stands before bufferization")
     links = [Link(contraction, {d: d for d in range(find.maps(contraction)[-1].n_dims)})]
     made = {contraction.operation.results[0]: links[0]}
     block = contraction.operation.block

@@ -11,7 +11,7 @@ import pytest
 from lowering import doctor, listing, targets
 from lowering.core import UserError
 from lowering.passes import pipeline
-from lowering.passes.table import PASSES
+from lowering.passes.table import FAULTS, PASSES, TABLE
 from lowering.passes.upstream import manager_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,9 @@ def test_an_unknown_pass_gets_the_nearest_names():
 def test_all_passes_are_listed(capsys):
     listing.passes("")
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line]
-    assert {*PASSES, *UPSTREAM} <= {line[0] for line in lines}
+    listed = {line[0] for line in lines}
+    assert {*(cls.name for cls in TABLE), *UPSTREAM} <= listed
+    assert not listed & {cls.name for cls in FAULTS}
     assert all(len(line) == 2 for line in lines)
 
 

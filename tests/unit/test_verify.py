@@ -133,7 +133,7 @@ def after_honest(binary: Binary) -> list[Check]:
     with CPU().load(kernels.honest(PROBLEM)) as honest, CPU().load(binary) as program:
         slots = memory.place(PROBLEM, honest)
         memory.execute(honest, slots, values, memory.POISONS[0])
-        return verify.trial(PROBLEM, program, slots, values, "integers", None)
+        return verify.trial(PROBLEM, program, slots, verify.input_set(PROBLEM, "integers", values, None))
 
 
 def test_the_answer_left_in_freed_memory_does_not_help() -> None:
@@ -248,7 +248,9 @@ def test_a_result_that_drifts_within_its_bound() -> None:
     binary = kernels.kernel(PROBLEM, body, extra)
     values = inputs.normals(PROBLEM, 0)
     with CPU().load(binary) as program:
-        found = verify.trial(PROBLEM, program, memory.place(PROBLEM, program), values, "random", None)
+        found = verify.trial(
+            PROBLEM, program, memory.place(PROBLEM, program), verify.input_set(PROBLEM, "random", values, None)
+        )
     assert [check.name for check in found if not check.ok] == ["two runs agree, random"]
     assert words(binary).startswith("WRONG: ")
 
@@ -642,7 +644,7 @@ def test_the_reference_is_never_in_memory_before_the_kernel_ran(monkeypatch: pyt
     binary = kernels.honest(PROBLEM)
     with CPU().load(binary) as program:
         slots = memory.place(PROBLEM, program)
-        verify.trial(PROBLEM, program, slots, inputs.integers(PROBLEM, 0), "integers", None)
+        verify.trial(PROBLEM, program, slots, verify.input_set(PROBLEM, "integers", inputs.integers(PROBLEM, 0), None))
     assert order == ["run", "run", "reference", "reference"]
 
 

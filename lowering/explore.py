@@ -1,0 +1,250 @@
+"""Walks a plan over the pass graph, level by level, and has the workers try what is not known yet.
+
+A level is all (state, position) pairs after as many passes. What the graph knows already is not tried again, so an
+exploration that was interrupted goes on when it is started again, and ends in the same graph: results are recorded in
+the order of the level, whoever worked them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lowering.core import Problem, Target
+from lowering.expand import Expanded, Job, Task, expand, named
+from lowering.graph import Fell, Graph, Reached
+from lowering.learned import Learner
+from lowering.plan import Plan, Position
+from lowering.pool import Pool
+from lowering.worker import Casualty, Worker
+
+BATCH = 32  # passes a job: a few tens of milliseconds, so that handing it over costs little
+Pair = tuple[int, Position]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is explored: the plan over a problem, where it stops, and whether failures are learned from.
+
+    `goal`: dialects; a state that has no op of any other is not taken further. `most`: states, 0 for no limit.
+    """
+
+    problem: Problem
+    target: Target
+    plan: Plan
+    goal: frozenset[str] = frozenset()
+    most: int = 0
+    prune: bool = False
+
+
+@dataclass
+class Progress:
+    """Where an exploration is: `tried` and `left` are passes of this level."""
+
+    level: int = 0
+    states: int = 0
+    edges: int = 0
+    merges: int = 0  # edges of this run to a state that was known
+    pruned: int = 0
+    tried: int = 0
+    left: int = 0
+    grew: list[int] = field(default_factory=list[int])  # passes tried in each level
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What came of an exploration: the states that the plan leads to, and whether it was cut short by `most`.
+
+    `visits` are the states, each with what the plan tells apart of the positions it was met at.
+    """
+
+    ends: tuple[int, ...]
+    visits: frozenset[Pair]
+    cut: bool
+    progress: Progress
+
+
+def explore(graph: Graph, space: Space, pool: Pool, watch: Callable[[Progress], None] = lambda _: None) -> Walked:
+    """Explores until the plan has nothing more to try. The graph holds its root already."""
+    return Exploration(graph, space, pool, watch).run()
+
+
+class Exploration:
+    """One walk. `known` are the states that the graph has edges of."""
+
+    def __init__(self, graph: Graph, space: Space, pool: Pool, watch: Callable[[Progress], None]) -> None:
+        self.graph, self.space, self.pool, self.watch = graph, space, pool, watch
+        self.progress = Progress(states=len(graph), edges=graph.count()[1])
+        self.known = graph.expanded()
+        self.learner = Learner(graph) if space.prune else None
+        self.cut = False
+
+    def run(self) -> Walked:
+        """All levels."""
+        plan = self.space.plan
+        level: list[Pair] = [(1, plan.start)]
+        seen = {(1, plan.visit(plan.start))}
+        ends: dict[int, None] = {}
+        while level:
+            ends.update((state, None) for state, position in level if plan.ends(position))
+            self.progress.level += 1
+            level = self.step([pair for pair in level if not self.at_goal(pair[0])], seen)
+        self.graph.commit(now=True)
+        return Walked(tuple(ends), frozenset(seen), self.cut, self.progress)
+
+    def at_goal(self, state: int) -> bool:
+        """Whether a state has reached the goal's dialects."""
+        return bool(self.space.goal) and at_goal(self.graph.ops(state), self.space.goal)
+
+    def step(self, level: list[Pair], seen: set[tuple[int, Position]]) -> list[Pair]:
+        """The next level."""
+        plan = self.space.plan
+        if self.learner is not None:
+            self.learner.learn()
+        targets = self.try_all(list(self.tasks(level)))
+        found: list[Pair] = []
+        for state, position in level:
+            mine: dict[str, Sequence[int]] | None = None
+            for move, after in plan.follow(position):
+                if mine is None:
+                    mine = targets.get(state) or self.stored(state)
+                for target in mine.get(move, ()):
+                    key = (target, plan.visit(after))
+                    if key not in seen:
+                        seen.add(key)
+                        found.append((target, after))
+        return found if not self.cut else []
+
+    def tasks(self, level: Iterable[Pair]) -> Iterator[Task]:
+        """What is to be tried in a level: each state once, without what is known."""
+        wanted: dict[int, dict[str, None]] = {}
+        for state, position in level:
+            wanted.setdefault(state, {}).update((move, None) for move, _ in self.space.plan.follow(position))
+        for state, moves in wanted.items():
+            missing = self.missing(state, moves) if state in self.known else list(moves)
+            if self.learner is not None:
+                kept = [move for move in missing if self.learner.may_work(move, state)]
+                self.progress.pruned += len(missing) - len(kept)
+                missing = kept
+            if missing:
+                opened = tuple(move for move in missing if move in self.space.plan.asked)
+                instances = tuple(move for move in missing if move not in self.space.plan.asked)
+                yield Task(state, b"", instances, opened)
+
+    def missing(self, state: int, moves: Iterable[str]) -> list[str]:
+        """The moves that the graph does not know of a state."""
+        edges = self.graph.edges_of(state)
+        return [
+            m
+            for m in moves
+            if (self.graph.instances(state, m) is None if m in self.space.plan.asked else m not in edges)
+        ]
+
+    def stored(self, state: int) -> dict[str, Sequence[int]]:
+        """Where each move leads from a state that was explored before."""
+        edges = self.graph.edges_of(state)
+        found: dict[str, Sequence[int]] = {
+            text: (edge.target,) for text, edge in edges.items() if edge.target is not None
+        }
+        for move in self.space.plan.asked:
+            texts = self.graph.instances(state, move) or ()
+            found[move] = [target for text in texts if (target := edges[text].target) is not None]
+        return found
+
+    def try_all(self, tasks: Sequence[Task]) -> dict[int, dict[str, Sequence[int]]]:
+        """Has the workers do the tasks and records what they find: where each move leads from each state."""
+        self.progress.tried, self.progress.left = 0, sum(width(task) for task in tasks)
+        self.progress.grew.append(self.progress.left)
+        targets: dict[int, dict[str, Sequence[int]]] = {}
+        for job, results in self.pool.map(attempt, self.jobs(tasks)):
+            for task, result in zip(job.tasks, results, strict=True):
+                found = self.record(result)
+                if task.state not in self.known:
+                    targets[task.state] = found
+                self.progress.tried += width(task)
+                if self.space.most and len(self.graph) >= self.space.most:
+                    self.cut = True
+            self.progress.states = len(self.graph)
+            self.graph.commit()
+            self.watch(self.progress)
+            if self.cut:
+                break
+        self.known.update(targets)
+        return targets
+
+    def jobs(self, tasks: Iterable[Task]) -> Iterator[Job]:
+        """The tasks with their states' text, some together."""
+        batch: list[Task] = []
+        for task in tasks:
+            batch.append(Task(task.state, self.graph.packed(task.state), task.instances, task.opened))
+            if sum(map(width, batch)) >= BATCH:
+                yield Job(self.graph.name, self.space.problem, self.space.target, tuple(batch))
+                batch = []
+        if batch:
+            yield Job(self.graph.name, self.space.problem, self.space.target, tuple(batch))
+
+    def record(self, found: Expanded) -> dict[str, Sequence[int]]:
+        """Stores a state's edges: where each move leads."""
+        before = len(self.graph)
+        targets: dict[str, Sequence[int]] = {}
+        for text, result in found.edges:
+            target = self.graph.record(found.state, text, result)
+            if self.learner is not None:
+                self.learner.see(text, found.state, isinstance(result, Reached))
+            if target is not None:
+                targets[text] = (target,)
+        for move, texts in found.opened:
+            self.graph.record_instances(found.state, move, texts)
+            targets[move] = [targets[text][0] for text in texts if text in targets]
+        self.progress.edges += len(found.edges)
+        self.progress.merges += len(targets) - (len(self.graph) - before)
+        return targets
+
+
+def width(task: Task) -> int:
+    """How much work a task is: passes to try, four for one that names its own instances."""
+    return len(task.instances) + 4 * len(task.opened)
+
+
+def at_goal(ops: str, goal: frozenset[str]) -> bool:
+    """Whether all of a state's ops are of the goal's dialects."""
+    return all(op.split(".")[0] in goal for op in ops.split() if op != "builtin.module")
+
+
+# --- what the workers are given --------------------------------------------------------------------------------------
+
+
+def attempt(worker: Worker, job: Job) -> list[Expanded]:
+    """What a worker makes of a job. Where it falls, the passes are tried one by one, and one edge takes the blame."""
+    result = worker.call(expand, job)
+    if not isinstance(result, Casualty):
+        return result
+    return [one_by_one(worker, job, task) for task in job.tasks]
+
+
+def one_by_one(worker: Worker, job: Job, task: Task) -> Expanded:
+    """A task in which something takes its process down, each pass in a call of its own."""
+    edges: dict[str, Reached | Fell] = {}
+    opened: dict[str, tuple[str, ...]] = {}
+    for move in task.opened:
+        texts = worker.call(named, alone(job, task, (), (move,)))
+        if isinstance(texts, Casualty):
+            texts, edges[move] = (move,), fell(texts)
+        opened[move] = texts
+    instances = dict.fromkeys((*task.instances, *(text for texts in opened.values() for text in texts)))
+    for text in instances:
+        if text not in edges:
+            result = worker.call(expand, alone(job, task, (text,)))
+            edges[text] = fell(result) if isinstance(result, Casualty) else result[0].edges[0][1]
+    return Expanded(task.state, tuple(edges.items()), tuple(opened.items()))
+
+
+def alone(job: Job, task: Task, instances: tuple[str, ...], opened: tuple[str, ...] = ()) -> Job:
+    """A job of one task."""
+    return Job(job.graph, job.problem, job.target, (Task(task.state, task.packed, instances, opened),), again=True)
+
+
+def fell(casualty: Casualty) -> Fell:
+    """The edge of a pass that did not come back."""
+    kind = "compiler bug" if casualty.kind == "exception" else casualty.kind
+    return Fell(kind, casualty.reason)
