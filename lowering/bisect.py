@@ -1,9 +1,9 @@
 """Which step of a schedule breaks it: the first that fails, or the first after which a state is wrong.
 
-A schedule is lowered once. A pass that fails, crashes, hangs or eats memory is the one that was running. Where all of
-them work, the states are checked (state_check.py), and the first wrong one is found by halving: one state is right, a
-later one is wrong, and a state between them takes the place of the one or the other until they are neighbours. States
-that cannot be checked are passed over; where only such states are left between the two, the culprit is a range.
+A schedule is lowered once. A pass that fails, crashes, hangs or eats memory is the one that was running. The states
+are checked (state_check.py), and the first wrong one is found by halving: one state is right, a later one is wrong, and
+a state between them takes the place of the one or the other until they are neighbours. States that cannot be checked
+are passed over; where only such states are left between the two, the culprit is a range.
 
 The steps of a schedule are numbered from 1; the one after its last pass is code generation, 0 is the input itself.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from lowering.core import Failure
 from lowering.state_check import CHEAP, StateVerdict
-from lowering.subject import Bench, Subject
+from lowering.subject import Bench, Lowering, Subject
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Survey:
 
 @dataclass(frozen=True)
 class Examined:
-    """A subject with its culprit, if it has one, and what was checked."""
+    """A subject with its culprit, if it has one, what was checked, and how the lowering ended if it failed."""
 
     subject: Subject
     culprit: Culprit | None
     survey: Survey
+    failure: Failure | None = None
 
 
 @dataclass
@@ -91,7 +92,7 @@ class States:
             self.found[number] = self.bench.check(self.texts[number], self.subject, self.steps)
         return self.found[number]
 
-    def survey(self, binary: StateVerdict) -> Survey:
+    def survey(self, binary: StateVerdict | None) -> Survey:
         """What was checked."""
         words = [verdict.word for verdict in self.found.values()]
         why = dict.fromkeys(v.reason for _, v in sorted(self.found.items()) if v.word == "not checkable")
@@ -102,21 +103,32 @@ class States:
 def examine(bench: Bench, subject: Subject, every: bool = True) -> Examined:
     """Lowers a subject and finds its culprit; where there is none, checks `every` state and not the last alone."""
     lowering = bench.lower(subject)
-    if lowering.failure is not None:
-        number = lowering.failed_pass or len(subject.passes) + 1
-        symptom = symptom_of(lowering.failure)
-        culprit = Culprit(number, number, symptom, failure=lowering.failure, log=lowering.log)
-        return Examined(subject, culprit, Survey(len(lowering.states)))
-    binary = bench.check(lowering.states[-1], subject, subject.steps, last=True)
     states = States(bench, subject, lowering.states, CHEAP)
-    culprit = wrong_step(states, len(lowering.states))
+    if lowering.failure is not None:  # a state before it may be wrong already
+        culprit = wrong_step(states, len(states.texts)) or failed_step(lowering, subject)
+        return Examined(subject, culprit, states.survey(None), lowering.failure)
+    binary = bench.check(states.texts[-1], subject, subject.steps, last=True)
+    culprit = wrong_step(states, len(states.texts))
     if culprit is None and binary.word == "wrong":  # is it what LLVM makes of the states?
         states = States(bench, subject, lowering.states, subject.steps)
-        culprit = wrong_step(states, len(lowering.states)) or after_last(states, binary)
+        culprit = wrong_step(states, len(states.texts)) or after_last(states, binary)
     if culprit is None and every:
-        for number in range(len(lowering.states)):
-            states(number)
+        culprit = wrong_between(states)
     return Examined(subject, culprit and replace(culprit, steps=states.steps), states.survey(binary))
+
+
+def failed_step(lowering: Lowering, subject: Subject) -> Culprit | None:
+    """The step that failed, if one did."""
+    if lowering.failure is None:
+        return None
+    number = lowering.failed_pass or len(subject.passes) + 1
+    return Culprit(number, number, symptom_of(lowering.failure), failure=lowering.failure, log=lowering.log)
+
+
+def wrong_between(states: States) -> Culprit | None:
+    """The culprit where the last state is right and one before it is not; all of them are checked."""
+    wrong = [number for number in range(len(states.texts)) if states(number).word == "wrong"]
+    return wrong_step(states, wrong[0] + 1) if wrong else None
 
 
 def after_last(states: States, binary: StateVerdict) -> Culprit:

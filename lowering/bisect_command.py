@@ -22,7 +22,7 @@ from lowering.toolchain import versions
 from lowering.witness import witness_of
 from lowering.worker import Limits, Worker
 
-MEMORY = 4 << 30  # bytes a worker may take
+MEMORY = 2 << 30  # bytes a worker may take
 MOST = 2**27  # multiply-adds of a problem whose states are run at full size
 
 
@@ -74,6 +74,11 @@ def main(request: Request) -> int:
 
 def prepare(request: Request) -> Work:
     """The work of a request. Raises UserError for a bad word."""
+    if frontend.TORCH.fullmatch(request.source):
+        raise UserError(
+            f"'{request.source}' is a torch program, and this takes a module: `lower {request.source}` writes one a "
+            "contraction, runs/N/00-input.mlir"
+        )
     problem = frontend.problem(request)
     target = targets.load(request.target) if request.target else targets.this_machine()
     if request.schedule is None:
@@ -107,15 +112,23 @@ def examine_all(work: Work, bench: Bench) -> tuple[Examined, str, tuple[str, ...
     """What is found on the witness, or at full size where nothing is wrong there; on which, and what else was done."""
     whole = work.subject
     if work.witness.ir == whole.problem.ir:
-        return examine(bench, whole), f"the problem itself, {sizes(whole.problem)}", ()
+        itself = examine(bench, whole)
+        return itself, f"the problem itself, {sizes(whole.problem)}", later(itself)
     small = examine(bench, replace(whole, problem=work.witness))
     on = f"the witness {sizes(work.witness)}"
     if small.culprit is not None:
-        return small, on, ()
+        return small, on, later(small)
     large, note = full_size(whole, bench)
     if large is None or large.culprit is None:
         return small, on, (note,)
-    return large, f"the problem itself, {sizes(whole.problem)}", (f"nothing is wrong on {on}",)
+    return large, f"the problem itself, {sizes(whole.problem)}", (f"nothing is wrong on {on}", *later(large))
+
+
+def later(examined: Examined) -> tuple[str, ...]:
+    """How the lowering ended, where it failed after a state was wrong already."""
+    if examined.failure is None or examined.culprit is None or examined.culprit.failure is not None:
+        return ()
+    return (f"later, {examined.failure}",)
 
 
 def full_size(subject: Subject, bench: Bench) -> tuple[Examined | None, str]:
@@ -124,11 +137,11 @@ def full_size(subject: Subject, bench: Bench) -> tuple[Examined | None, str]:
     if problem.contraction.flops // 2 <= MOST:
         examined = examine(bench, subject, every=False)
         binary = examined.survey.binary
-        said = "" if binary is None else f"the binary: {bisect_report.said(binary)}"
+        said = "" if binary is None else f"the binary: {bisect_report.said(binary, 'the problem itself')}"
         return examined, f"at full size, {sizes(problem)}, {said}"
     lowering = bench.lower(subject)
     if lowering.failure is not None:
-        return examine(bench, subject), ""
+        return examine(bench, subject, every=False), ""
     return None, f"at full size, {sizes(problem)}, it was built and not run: more than 2^27 multiply-adds"
 
 

@@ -31,7 +31,7 @@ def exit_code(record: BisectRecord) -> int:
 def sections(record: BisectRecord) -> Iterator[Section]:
     """All there is to say, the culprit first."""
     yield Section("problem", (record.problem,))
-    yield Section("schedule", (f"{record.source}, for {record.target}: {record.passes} passes",))
+    yield Section("schedule", (f"{record.source}, for {record.target}: {many(record.passes, 'pass')}",))
     yield Section("text", (record.schedule,), detail=True)
     yield Section("verdict", tuple(verdict(record)))
     yield Section("checked", tuple(checked(record)))
@@ -48,7 +48,7 @@ def verdict(record: BisectRecord) -> Iterator[str]:
     """The culprit and what it does; or that there is none."""
     found = record.culprit
     if found is None:
-        yield f"nothing is wrong: {record.right} states checked" if record.right else "nothing could be checked"
+        yield f"nothing is wrong: {many(record.right, 'state')} checked" if record.right else "nothing could be checked"
         yield from record.notes
         return
     name = culprit(found, record.passes)
@@ -83,26 +83,28 @@ def culprit(found: Found, passes: int) -> str:
 def checked(record: BisectRecord) -> Iterator[str]:
     """What the verdict rests on."""
     found = record.culprit
-    if found is not None and found.does == "fails":
-        yield f"lowered on {record.on}; no state was checked, since a step failed"
-        return
-    if found is not None:
-        yield from ([f"before: {said(found.before)} on {record.on}"] if found.before else [])
-        yield from ([f"after: {said(found.after)}"] if found.after else [])
+    if found is not None and found.does == "wrong":
+        yield from ([f"before: {said(found.before, record.on)}"] if found.before else [])
+        yield from ([f"after: {said(found.after, record.on)}"] if found.after else [])
         yield f"built with {found.steps or 'LLVM at its defaults'}"
     counts = ((record.right, "right"), (record.wrong, "wrong"), (record.unchecked, "not checkable"))
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
-    yield f"{record.states} states on {record.on}: {words or 'none checked'}"
+    yield f"{many(record.states, 'state')} of {record.on}: {words or 'none checked'}"
     yield from (f"not checkable: {cut(reason, 150)}" for reason in record.why[:WHY])
     if record.binary is not None:
-        yield f"binary: {said(record.binary)}"
+        yield f"binary: {said(record.binary, record.on)}"
 
 
-def said(verdict: StateVerdict) -> str:
+def said(verdict: StateVerdict, on: str) -> str:
     """A verdict with what it rests on."""
-    word = {"right": "right", "wrong": "WRONG"}.get(verdict.word, "not executed")
-    where = f" on {verdict.executor}" if verdict.executor else ""
-    return f"{word} ({verdict.reason}{where})" if verdict.word == "right" else f"{word}: {verdict.reason}"
+    if verdict.word == "right":
+        return f"right ({verdict.reason} on {on}, run by {verdict.executor})"
+    return f"{'WRONG' if verdict.word == 'wrong' else 'not executed'}: {verdict.reason}"
+
+
+def many(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def smallest(least: Least) -> Iterator[str]:
@@ -113,6 +115,6 @@ def smallest(least: Least) -> Iterator[str]:
     sure = {True: "no size can be smaller by itself", False: "out of time for smaller ones", None: "not made smaller"}
     yield f"sizes: {least.sizes} (MxNxK; {sure[least.least]})"
     if least.after is not None:
-        yield f"there: {said(least.after)}"
+        yield f"there: {said(least.after, least.sizes)}"
     if least.reason:
         yield f"there: {least.reason}"

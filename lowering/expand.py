@@ -23,7 +23,7 @@ from lowering.passes import pipeline
 from lowering.passes.table import PASSES
 from lowering.passes.upstream import Upstream
 
-MEMO = 200_000  # texts whose normal form a worker remembers: 32 bytes each
+MOST = 100_000  # states that a worker remembers: about 300 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,22 @@ class Expanded:
 def expand(job: Job, at: Callable[[str], None]) -> list[Expanded]:
     """Tries all that a job asks for."""
     if job.again:
-        SENT.pop(job.graph, None)
+        MEMORIES.pop(job.graph, None)
     return [expand_state(job, task) for task in job.tasks]
 
 
 def expand_state(job: Job, task: Task) -> Expanded:
     """Tries one state's passes."""
+    memory = MEMORIES.setdefault(job.graph, Memory())
     text = unpack(task.packed)
     module = mlir.parse(text)
-    before, first = fingerprint(module), hashlib.sha256(text.encode()).digest()
     opened = tuple((name, tuple(choices(name, module, job))) for name in task.opened)
+    mlir.run(
+        module, "strip-debuginfo"
+    )  # a pass that moves an op also changes its location, which is no part of a state
+    source = Source(module, fingerprint(module), hashlib.sha256(text.encode()).digest())
     wanted = dict.fromkeys((*task.instances, *(text for _, texts in opened for text in texts)))
-    edges = tuple((text, tried(text, module, before, first, job)) for text in wanted)
-    return Expanded(task.state, edges, opened)
+    return Expanded(task.state, tuple((text, tried(text, source, memory, job.problem)) for text in wanted), opened)
 
 
 def named(job: Job, at: Callable[[str], None]) -> tuple[str, ...]:
@@ -95,35 +98,61 @@ def instance(text: str) -> Pass:
     return step
 
 
-def tried(text: str, module: Any, before: bytes, first: bytes, job: Job) -> Reached | Fell:
-    """What a pass does to a copy of a module whose fingerprint and digest are given."""
-    copy, step = mlir.clone(module), instance(text)
+@dataclass(frozen=True)
+class Source:
+    """A live state, its fingerprint and the digest of its text."""
+
+    module: Any
+    mark: bytes
+    digest: bytes
+
+
+class Memory:
+    """What a process knows of a graph: texts that it sent, and states that need not be printed again."""
+
+    def __init__(self) -> None:
+        self.sent: dict[bytes, bytes] = {}  # digest of a text -> that of its normal form
+        self.marks: dict[bytes, Reached] = {}  # fingerprint -> the state, without its text
+
+    def put(self, mark: bytes, state: Reached) -> None:
+        """Keeps a state that is being sent."""
+        if len(self.marks) >= MOST:
+            self.sent.clear()
+            self.marks.clear()
+        self.sent[state.digest] = state.normal
+        self.marks[mark] = Reached(False, state.digest, state.normal, state.size)
+
+
+MEMORIES: dict[str, Memory] = {}
+
+
+def tried(text: str, source: Source, memory: Memory, problem: Problem) -> Reached | Fell:
+    """What a pass does to a copy of a state."""
+    copy, step = mlir.clone(source.module), instance(text)
     try:
         step.apply(copy)
-        if fingerprint(copy) == before:
+        mark = fingerprint(copy)
+        if mark == source.mark:
             return Reached(same=True)
-        if not isinstance(step, Upstream):
-            mlir.verify(copy)  # a pass manager has done so
-        return reached(copy, first, job.graph, job.problem)
+        found = memory.marks.get(mark) or reached(copy, step, mark, memory, problem)
+        return Reached(same=True) if found.digest == source.digest else found
     except PassError as error:
-        return Fell(error.kind, error.reason, mlir.place(error.where))
+        return Fell(error.kind, error.reason)
 
 
-def reached(module: Any, first: bytes, graph: str, problem: Problem) -> Reached:
-    """The state of a module; `first` is the digest of the text that it is compared with."""
-    text = printed(module)
+def reached(module: Any, step: Pass, mark: bytes, memory: Memory, problem: Problem) -> Reached:
+    """A state whose fingerprint was not seen before. Raises PassError where it is no valid state."""
+    if not isinstance(step, Upstream):
+        mlir.verify(module)  # a pass manager has done so
+    text = module.operation.get_asm(assume_verified=True)
     digest = hashlib.sha256(text.encode()).digest()
-    if digest == first:
-        return Reached(same=True)
-    sent = SENT.setdefault(graph, {})
-    if digest in sent:
-        return Reached(False, digest, sent[digest], len(text))
+    normal = memory.sent.get(digest)
+    if normal is not None:
+        return Reached(False, digest, normal, len(text))
     check_entry(module, problem.arguments)
-    if len(sent) >= MEMO:
-        sent.clear()
-    made = described(module, text, digest)
-    sent[digest] = made.normal
-    return made
+    found = described(module, text, digest)
+    memory.put(mark, found)
+    return found
 
 
 def described(module: Any, text: str, digest: bytes) -> Reached:
@@ -139,16 +168,8 @@ def root(problem: Problem) -> Reached:
     return described(module, text, hashlib.sha256(text.encode()).digest())
 
 
-SENT: dict[str, dict[bytes, bytes]] = {}  # graph -> digest of a text that this process has sent -> of its normal form
-
-
-def printed(module: Any) -> str:
-    """`mlir.text`, of a module that its pass manager has just verified: printing need not do it again."""
-    return module.operation.get_asm(assume_verified=True)
-
-
 def fingerprint(module: Any) -> bytes:
-    """A module's bytecode: where it is the same the text is too, and it takes a fifth of the time of printing."""
+    """The digest of a module's bytecode: where it is the same the text is too, and it takes a fifth of the time."""
     file = io.BytesIO()
     module.operation.write_bytecode(file)
-    return file.getvalue()
+    return hashlib.sha256(file.getbuffer()).digest()

@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS states (
     id INTEGER PRIMARY KEY, normal BLOB NOT NULL UNIQUE, digest BLOB NOT NULL, bytes INTEGER NOT NULL,
     text BLOB NOT NULL, ops INTEGER NOT NULL, parent INTEGER, via INTEGER);
 CREATE TABLE IF NOT EXISTS edges (
-    source INTEGER, pass INTEGER, kind INTEGER NOT NULL, target INTEGER, class TEXT, reason INTEGER, place TEXT,
+    source INTEGER, pass INTEGER, kind INTEGER NOT NULL, target INTEGER, class TEXT, reason INTEGER,
     PRIMARY KEY (source, pass)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS opened (
     source INTEGER, move INTEGER, instances TEXT NOT NULL, PRIMARY KEY (source, move)) WITHOUT ROWID;
@@ -72,11 +72,10 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Fell:
-    """A pass that failed on a state: its class, one line, and where."""
+    """A pass that failed on a state: its class, and one line."""
 
     kind: str
     reason: str
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +184,12 @@ class Graph:
         """Stores what a pass did to a state, and the state it led to where that is new: its number, if there is one."""
         via, target = self.word(text), None
         if isinstance(found, Fell):
-            row = (source, via, FAILED, None, found.kind, self.word(found.reason), found.where)
+            row = (source, via, FAILED, None, found.kind, self.word(found.reason))
         else:
             target = source if found.same else self.ids.get(found.normal) or self.add_state(found, source, via)
             kind = ACTIVE if target != source else DORMANT if found.same else COSMETIC
-            row = (source, via, kind, target, None, None, None)
-        self.db.execute("INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            row = (source, via, kind, target, None, None)
+        self.db.execute("INSERT OR REPLACE INTO edges VALUES (?, ?, ?, ?, ?, ?)", row)
         return target
 
     def record_instances(self, source: int, move: str, instances: Iterable[str]) -> None:
@@ -266,8 +265,8 @@ class Graph:
 
     def as_edge(self, row: Any) -> Edge:
         """An edge of a row."""
-        source, step, kind, target, name, reason, place = row
-        fell = Fell(name, self.words[reason], place) if kind == FAILED else None
+        source, step, kind, target, name, reason = row
+        fell = Fell(name, self.words[reason]) if kind == FAILED else None
         return Edge(source, self.words[step], KINDS[kind], target, fell)
 
     def instances(self, source: int, move: str) -> list[str] | None:
@@ -302,7 +301,7 @@ class Graph:
 
 
 STATE_ROW = "SELECT id, digest, normal, bytes, ops, parent, via FROM states"
-EDGE_ROW = "SELECT source, pass, kind, target, class, reason, place FROM edges"
+EDGE_ROW = "SELECT source, pass, kind, target, class, reason FROM edges"
 
 
 def identity(parts: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """`lower graph`: from the words of the command line to what is to be explored, and from the record to stdout.
 
-A graph's folder is named by a digest of what decides it (problem, target, plan, versions, our passes' own code), so
+A graph's folder is named by a digest of what decides it (problem, target, plan, versions, our own code), so
 the same words find what an earlier call left there.
 """
 
@@ -15,14 +15,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lowering import expand, frontend, graph_export, graph_record, graph_report, targets
+from lowering import expand, frontend, graph_export, graph_record, graph_report, mlir, targets
 from lowering.agent.default import Default
+from lowering.codegen import TAKERS
 from lowering.core import Pass, Problem, Schedule, Target, UserError
 from lowering.explore import Space
 from lowering.graph import Graph, identity
 from lowering.graph_run import GRAPH, Work, run
 from lowering.lower import split
-from lowering.mlir import digest
 from lowering.opt import write
 from lowering.passes import pipeline
 from lowering.passes.transform import Transform
@@ -99,8 +99,19 @@ def check_words(request: Request) -> None:
             raise UserError(f"--{name} is a number of at least {least}, found {value}")
     if request.processes < 0 or request.timeout <= 0:
         raise UserError("--processes is a number of at least 1, and --timeout of seconds above 0")
+    for name in filter(None, request.goal.split(",")):
+        check_dialect(name)
     for file in request.export:
         graph_export.check_name(file)
+
+
+def check_dialect(name: str) -> None:
+    """Raises UserError for a name that no dialect of MLIR has."""
+    try:
+        mlir.context().get_dialect_descriptor(name)
+    except ValueError:
+        known = (*TAKERS, "llvm", "nvvm", "rocdl")
+        raise UserError(f"--goal: there is no dialect '{name}'{pipeline.nearest(name, known)}") from None
 
 
 def prepare(request: Request) -> Work:
@@ -112,7 +123,9 @@ def prepare(request: Request) -> Work:
     passes, steps = split(base)
     plan: ToDepth | Around
     if request.around:
-        at = min(request.at, len(passes)) - 1 if request.at > 0 else None
+        if request.at > len(passes):
+            raise UserError(f"--at {request.at}: the schedule has {len(passes)} passes, and a window begins at one")
+        at = request.at - 1 if request.at > 0 else None
         texts, inserted = tuple(map(str, passes)), (*map(str, instances), *asked)
         plan = Around(texts, request.window if request.window > 0 else 3, inserted, at, frozenset(asked))
     else:
@@ -149,7 +162,7 @@ def parts(space: Space, plan: ToDepth | Around, scripts: Sequence[Pass]) -> dict
     """All that decides a graph."""
     read = [Path(str(getattr(step, "script"))) for step in scripts]  # noqa: B009  (a Transform's field)
     return {
-        "problem": digest(space.problem.ir),
+        "problem": mlir.digest(space.problem.ir),
         "target": (space.target.name, space.target.cpu),
         "plan": repr(plan),
         "limits": (sorted(space.goal), space.most, space.prune),
@@ -160,9 +173,9 @@ def parts(space: Space, plan: ToDepth | Around, scripts: Sequence[Pass]) -> dict
 
 
 def code_digest() -> str:
-    """SHA-256 of the source of our own passes: another text of a pass may be another pass."""
-    folder = Path(str(resources.files("lowering.passes")))
-    files = sorted(folder.rglob("*.py"))
+    """SHA-256 of our own source: with another text of a pass, or of what explores, a graph may be another graph."""
+    folders = [Path(str(resources.files(f"lowering{part}"))) for part in ("", ".passes", ".targets")]
+    files = sorted({file for folder in folders for file in folder.rglob("*.py")})
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -49,7 +49,7 @@ def as_json(view: View) -> Iterator[str]:
     passes    the texts of all passes; `via` and an edge's second entry are places in it, counted from 0
     states    `parent` and `via` are the first edge that led there, none for the root; what is not known is left out
     edges     [source, pass, kind, target]; the target is null where the pass failed
-    failures  [source, pass, class, reason, where]
+    failures  [source, pass, class, reason]
     """
     passes = sorted({text for text, *_ in view.graph.outcomes()})
     place = {text: i for i, text in enumerate(passes)}
@@ -60,7 +60,7 @@ def as_json(view: View) -> Iterator[str]:
     yield from array("edges", ([edge.source, place[edge.text], edge.kind, edge.target] for edge in edges()))
     yield ",\n"
     failed = ((edge, edge.fell) for edge in edges() if edge.fell is not None)
-    yield from array("failures", ([e.source, place[e.text], fell.kind, fell.reason, fell.where] for e, fell in failed))
+    yield from array("failures", ([e.source, place[e.text], fell.kind, fell.reason] for e, fell in failed))
     yield "}\n"
 
 

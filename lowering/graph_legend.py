@@ -26,6 +26,7 @@ text {{ font-size: 13px; fill: {DARK}; }}
 .number {{ font-size: 11px; text-anchor: middle; pointer-events: none; }}
 .root + .number {{ fill: #ffffff; }}
 .edge {{ fill: none; stroke: #7d8ba0; stroke-width: 1.1; }}
+.head {{ fill: #7d8ba0; }}
 .way {{ fill: none; stroke: {DARK}; stroke-width: 2.6; }}
 .miscompile {{ fill: none; stroke: {RED}; stroke-width: 3.2; }}
 .pass {{ font-size: 12.5px; font-weight: 600; stroke: #ffffff; stroke-width: 4px; paint-order: stroke; }}
@@ -45,7 +46,8 @@ def legend(view: View, nodes: Sequence[Node], arcs: Sequence[Arc], way: bool) ->
     rows.append((line("edge"), entry("active passes, down or as the arrow says")))
     if way:
         timed = view.ranked[0].seconds is not None
-        rows.append((line("way"), entry(f"a way to the {'fastest measured' if timed else 'first'} binary")))
+        which = "the fastest measured binary" if timed else "the binary that most ends give"
+        rows.append((line("way"), entry(f"a way to {which}")))
     if view.miscompiles:
         drawn, found = sum(len(arc.miscompiles) for arc in arcs), len(view.miscompiles)
         count = f"{drawn}" if drawn == found else f"{drawn} of {found} drawn"

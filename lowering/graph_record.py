@@ -58,6 +58,7 @@ class GraphRecord:
     pruned: int
     seconds: Mapping[str, float]
     passes: tuple[PassFinding, ...]
+    unoffered: tuple[str, ...]  # passes whose `choices` named no instance on any state
     pairs: tuple[PairFinding, ...]
     conditions: tuple[Condition, ...]
     common: tuple[int, ...]  # states on every way to a good end

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lowering.findings import PairFinding, PassFinding
 from lowering.graph_record import BinaryRecord, GraphRecord
+from lowering.miscompiles import Miscompile
 from lowering.report import Section, duration, markdown_sections, text_sections
 
 MOST_ROWS = 12  # of a table on the terminal; report.md has all
@@ -45,7 +46,7 @@ def sections(record: GraphRecord) -> Iterator[Section]:
     yield Section("problem", (f"{p.name}, for {record.target}",))
     yield Section("plan", tuple(plan(record)))
     yield Section("graph", tuple(size(record)))
-    yield Section("checks", tuple(checks(record)), *miscompiles(record))
+    yield Section("checks", tuple(checks(record)))
     yield Section("binaries", tuple(built(record)), *binaries(record.binaries, record.problem.flops))
     yield Section("order", tuple(order_lines(record)), *order(record))
     yield passes(record)
@@ -93,14 +94,21 @@ def checks(record: GraphRecord) -> Iterator[str]:
     if made.unlike:
         named = ", ".join(f"{text} ({times})" for text, times in made.unlike[:3])
         yield f"fails on the witness and not at full size, so what follows it there is unchecked: {named}"
-    yield f"{len(made.miscompiles)} miscompiles" if made.miscompiles else "no miscompile found"
+    if not made.miscompiles:
+        yield "no miscompile found"
+        return
+    for found in made.miscompiles[:MOST_ROWS]:
+        yield from told(found)
+    yield f"{len(made.miscompiles)} edges are miscompiles; graph.json has all"
 
 
-def miscompiles(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """One row an edge from a right state to a wrong one."""
-    made = record.checks.miscompiles if record.checks else ()
-    rows = tuple((m.text, f"{m.source} -> {m.target}", m.before, m.reason, ",".join(m.path)) for m in made)
-    return ("pass", "states", "before", "after: WRONG", "reached by"), rows
+def told(found: Miscompile) -> Iterator[str]:
+    """One miscompile: the pass, the state it made wrong, and how to go on."""
+    after = f"after {len(found.path)} passes" if found.path else "the problem as it was read"
+    before = found.before if found.before == "right" else f"not checkable: {found.before}"
+    yield f"MISCOMPILE {found.text}: state {found.source} ({after}, {before}) -> state {found.target}, which is wrong"
+    yield f"  {found.reason}"
+    yield f"  smaller: lower bisect, the same problem, --schedule '{','.join((*found.path, found.text))}'"
 
 
 def built(record: GraphRecord) -> Iterator[str]:
@@ -161,7 +169,9 @@ def order(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], 
 def passes(record: GraphRecord) -> Section:
     """One row a pass."""
     columns = ("pass", "tried", "active", "dormant", "cosmetic", "failed", "best without it", "most frequent failure")
-    return Section("passes", (), columns, tuple(pass_row(each) for each in record.passes))
+    never = ", ".join(record.unoffered)
+    lines = (f"legal on no state, by what they say themselves: {never}",) if never else ()
+    return Section("passes", lines, columns, tuple(pass_row(each) for each in record.passes))
 
 
 def pass_row(each: PassFinding) -> tuple[str, ...]:

@@ -83,10 +83,11 @@ def run(work: Work) -> GraphRecord:
             ends = end_states(graph, work, walked)
             wanted = ends[: work.build]
             bar.begin("building", len(wanted))
-            build_all(graph, wanted, work.problem, work.target, work.steps, pool, bar.done)
+            complete = isinstance(work.plan, ToDepth)
+            build_all(graph, wanted, work.problem, work.target, work.steps, complete, pool, bar.done)
             seconds["build"] = time.perf_counter() - began
         began = time.perf_counter()
-        binaries = measured(work, graph, grouped(work, graph, wanted))
+        binaries = measured(work, graph, grouped(work, graph, wanted, frozenset(checked.wrong if checked else ())))
         seconds["measure"] = time.perf_counter() - began
         return recorded(work, graph, walked, checked, ends, binaries, seconds)
 
@@ -112,8 +113,11 @@ def end_states(graph: Graph, work: Work, walked: Walked) -> tuple[int, ...]:
     return leaves(graph)
 
 
-def grouped(work: Work, graph: Graph, ends: Sequence[int]) -> list[BinaryRecord]:
-    """The distinct binaries of the end states, the one that most states give first."""
+def grouped(work: Work, graph: Graph, ends: Sequence[int], wrong: frozenset[int]) -> list[BinaryRecord]:
+    """The distinct binaries of the end states, the one that most states give first.
+
+    `wrong` are the states that are wrong on the witness.
+    """
     built = graph.rows("binaries")
     groups: dict[str, list[int]] = defaultdict(list)
     for state in ends:
@@ -124,21 +128,26 @@ def grouped(work: Work, graph: Graph, ends: Sequence[int]) -> list[BinaryRecord]
         shortest = min(states, key=lambda state: (len(graph.path(state)), state))
         first = built[shortest]
         text = ",".join(filter(None, (*graph.path(shortest), first["tail"], work.steps)))
-        found.append(BinaryRecord(name, tuple(states), text, first["figures"], bool(first["tail"])))
+        outcome = "WRONG on the witness" if wrong & set(states) else ""
+        found.append(BinaryRecord(name, tuple(states), text, first["figures"], bool(first["tail"]), outcome=outcome))
     return sorted(found, key=lambda each: (-len(each.states), each.states))
 
 
 def measured(work: Work, graph: Graph, binaries: Sequence[BinaryRecord]) -> list[BinaryRecord]:
-    """The binaries with what a run says of the first --time of them; none runs where no device of the target is."""
+    """The binaries with what a run says of the first `time` of them.
+
+    None runs where no device of the target is, and none that is known to be wrong.
+    """
     known: dict[str, Any] = graph.meta("runs", {})
     if work.time == 0 or not can_run(work.target):
         return list(binaries)
     options = search.Options(runs=work.runs, limits=Limits(), command=command())
+    wanted = [each.digest for each in binaries if not each.outcome][: work.time]
     done: list[BinaryRecord] = []
     with Bar() as bar, Worker(options.limits) as worker:
-        bar.begin("verifying and timing binaries", min(len(binaries), work.time))
-        for index, binary in enumerate(binaries):
-            if index < work.time and binary.digest not in known:
+        bar.begin("verifying and timing binaries", len(wanted))
+        for binary in binaries:
+            if binary.digest in wanted and binary.digest not in known:
                 schedule = pipeline.parse(binary.schedule)
                 record = search.candidate(
                     worker, work.problem, work.target, Given.name, Proposal(schedule), options, lambda _: None
@@ -146,7 +155,7 @@ def measured(work: Work, graph: Graph, binaries: Sequence[BinaryRecord]) -> list
                 known[binary.digest] = told(record)
                 graph.set_meta("runs", known)
                 graph.commit(now=True)
-            bar.done(min(index + 1, work.time))
+            bar.done(sum(name in known for name in wanted))
             done.append(replace(binary, **known.get(binary.digest, {})))
     return done
 
@@ -175,6 +184,12 @@ def told(record: store.Record) -> dict[str, Any]:
 def command() -> str:
     """The command line as it was typed."""
     return shlex.join(["lower", *sys.argv[1:]])
+
+
+def unoffered(graph: Graph, plan: ToDepth | Around) -> tuple[str, ...]:
+    """The passes that were asked for their instances on every state and named none."""
+    named = {move for move in plan.asked for state in graph.expanded() if graph.instances(state, move)}
+    return tuple(sorted(plan.asked - named))
 
 
 def is_good(binary: BinaryRecord) -> bool:
@@ -216,6 +231,7 @@ def recorded(
         pruned=walked.progress.pruned,
         seconds=seconds,
         passes=tuple(findings.pass_findings(graph, leads, good, times)),
+        unoffered=unoffered(graph, work.plan),
         pairs=tuple(findings.pair_findings(leads)),
         conditions=tuple(conditions.conditions(conditions.tally(graph))),
         common=tuple(findings.common_states(graph, good)),

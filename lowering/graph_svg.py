@@ -10,22 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 
+from lowering.graph import KINDS
 from lowering.graph_layout import Band, Layout, layout
 from lowering.graph_legend import STYLE, binary_says, counted, legend, paint
 from lowering.graph_view import Arc, Node, View, short, xml
 from lowering.report import cut
 
 MOST = 1500  # states that are drawn
-LEFT, TOP, RIGHT, BOTTOM = 120, 84, 350, 24  # pixels around the bands
+LEFT, TOP, RIGHT, BOTTOM = 136, 104, 350, 24  # pixels around the bands
 LINE = 22  # from one line of the legend to the next
 LONGEST = 32  # characters of a pass beside its edge
 WIDE = 7.5  # pixels of one of them, at most on average
 TIP = 300  # and of one in a tooltip
+TITLE = 140  # and of a line below the title
 NAMED = 12  # miscompiles with their pass beside them
-ARROW = (
-    '<marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-    'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8Z" fill="#7d8ba0"/></marker>'
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def as_svg(view: View, most: int = MOST) -> Iterator[str]:
     rows = legend(view, list(drawing.nodes.values()), drawing.arcs, bool(drawing.way))
     height = TOP + max(drawing.layout.height, LINE * (len(rows) + 1)) + BOTTOM
     size = f'width="{drawing.width:.0f}" height="{height:.0f}" viewBox="0 0 {drawing.width:.0f} {height:.0f}"'
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{STYLE}</style>\n<defs>{ARROW}</defs>\n'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{STYLE}</style>\n'
     yield '<rect width="100%" height="100%" fill="#ffffff"/>\n'
     yield from header(drawing)
     yield from chain.from_iterable(band_lines(drawing, band) for band in drawing.layout.bands)
@@ -102,16 +100,14 @@ def header(drawing: Drawing) -> Iterator[str]:
     """What graph it is, how large, and what of it is not drawn."""
     record, graph = drawing.view.record, drawing.view.graph
     states, tried = graph.count()
-    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(record.edges.items()))
-    lines = [f"{record.plan}. {states:,} states, {tried:,} edges ({counts}); only the active ones are drawn."]
-    if len(drawing.nodes) < states:
-        lines.append(
-            f"{len(drawing.nodes):,} states are drawn and {states - len(drawing.nodes):,} left out: first the ways to "
-            "end states and miscompiles are drawn, then what was found first."
-        )
+    counts = ", ".join(f"{number:,} {kind}" for kind in KINDS if (number := record.edges.get(kind)))
+    lines = [record.plan, f"{states:,} states and {tried:,} edges ({counts}); only the active ones are drawn"]
+    if (drawn := len(drawing.nodes)) < states:
+        left = f"{drawn:,} states are drawn, {states - drawn:,} are left out"
+        lines.append(f"{left}: drawn first are the ways to end states and to miscompiles")
     yield f'<text class="title" x="24" y="36">Pass graph of {xml(record.problem.name)} on {xml(record.target)}</text>\n'
     for i, line in enumerate(lines):
-        yield f'<text class="soft" x="24" y="{58 + 18 * i}">{xml(line)}</text>\n'
+        yield f'<text class="soft" x="24" y="{57 + 17 * i}">{xml(cut(line, TITLE))}</text>\n'
 
 
 def band_lines(drawing: Drawing, band: Band) -> Iterator[str]:
@@ -138,10 +134,19 @@ def edges(drawing: Drawing) -> Iterator[str]:
         kind = "miscompile" if arc.miscompiles else "way" if (arc.source, arc.target) in drawing.way else "edge"
         title = f"<title>{xml(arc_tip(arc))}</title>"
         kinds[kind].append(f'<path class="{kind}" {ends(arc)} {curve(drawing, arc)}>{title}</path>\n')
+    yield arrow(drawing.layout.scale.radius, faint)
     yield f'<g stroke-opacity="{faint:.2f}">\n'
     yield from kinds["edge"]
     yield "</g>\n"
     yield from chain(kinds["way"], kinds["miscompile"])
+
+
+def arrow(radius: float, faint: float) -> str:
+    """The head of an edge that does not lead down."""
+    box = 'viewBox="0 0 8 8" refX="8" refY="4" markerUnits="userSpaceOnUse" orient="auto"'
+    size = f'markerWidth="{3 + radius / 3:.1f}" markerHeight="{3 + radius / 3:.1f}"'
+    head = f'<path class="head" d="M0 0L8 4L0 8Z" fill-opacity="{faint:.2f}"/>'
+    return f'<defs><marker id="arrow" {box} {size}>{head}</marker></defs>\n'
 
 
 def ends(arc: Arc) -> str:
@@ -150,7 +155,7 @@ def ends(arc: Arc) -> str:
 
 
 def curve(drawing: Drawing, arc: Arc) -> str:
-    """From below the source to above the target; one that leads aside hangs below both, one that leads up goes around."""
+    """From below the source to above the target; aside: hanging below both; up: around their right."""
     scale, depths = drawing.layout.scale, drawing.view.depths
     x, y, to_x, to_y = drawing.x(arc.source), drawing.y(arc.source), drawing.x(arc.target), drawing.y(arc.target)
     r, further = scale.radius, depths[arc.target] - depths[arc.source]

@@ -39,7 +39,8 @@ class Miscompile:
 class Verdicts:
     """What the checks came to. `states`: distinct witness states by verdict; `why`: reasons that some are unchecked.
 
-    `unlike`: passes that worked at full size and fail on the witness, with how often.
+    `unlike`: passes that worked at full size and fail on the witness, with how often. `wrong`: the full-size states
+    whose state on the witness is wrong.
     """
 
     witness: str
@@ -47,6 +48,7 @@ class Verdicts:
     why: tuple[tuple[str, int], ...]
     unlike: tuple[tuple[str, int], ...]
     miscompiles: tuple[Miscompile, ...]
+    wrong: tuple[int, ...] = ()
     root: str = "right"  # or what is wrong with the problem itself, completed as it stands
 
 
@@ -92,6 +94,7 @@ def verdicts(graph: Graph, witness: Graph, sizes: str, walked: Walked) -> Verdic
         tuple(why.most_common()),
         tuple(unlike.most_common()),
         tuple(miscompiles(graph, witness, found, walked.visits)),
+        tuple(sorted({state for small, state in walked.visits if found[small].word == "wrong"})),
         "right" if found[1].word != "wrong" else found[1].reason,
     )
 

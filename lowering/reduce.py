@@ -88,10 +88,12 @@ def least_sizes(
     """Sizes that fail, none of which can be smaller while the others stay; the given ones are known to fail.
 
     Each in turn is tried from 1 upwards, until a whole round changes nothing: failing need not be monotone in a size.
+    Ones alone are tried first.
     """
     current, tests = tuple(sizes), Tests(fails, spent)
+    ones, before = (1,) * len(current), tuple[int, ...]()
     try:
-        before: tuple[int, ...] = ()
+        current = ones if tests(ones) else current
         while current != before:
             before = current
             for axis in range(len(current)):

@@ -110,8 +110,8 @@ class Suspicion:
     def smallest(self, reduce: bool) -> Smallest | None:
         """The smallest case that was found in the time there is; None where the culprit does not show itself again."""
         problem, passes = self.subject.problem, self.subject.passes[: self.culprit.first - 1]
-        whole = self.case(problem, passes)
-        if whole is None or not reduce:
+        if not reduce:
+            whole = self.case(problem, passes)
             return whole and Smallest(whole)
         self.shorten_hangs()
         fewer = ddmin(passes, lambda kept: self.case(problem, kept) is not None, clock(PASSES_SECONDS))
@@ -124,8 +124,8 @@ class Suspicion:
 
         least = least_sizes(sizes, shows, clock(PASSES_SECONDS))
         small = resized(problem, loops, least.items) or problem
-        found = self.case(small, fewer.items) or self.case(problem, fewer.items) or whole
-        return Smallest(found, fewer, least)
+        found = self.case(small, fewer.items)
+        return found and Smallest(found, fewer, least)
 
     def shorten_hangs(self) -> None:
         """Gives each call less time, where each that shows the symptom takes all of it."""
@@ -174,15 +174,19 @@ def scripts(case: Case) -> dict[str, str]:
 
 
 def commands(case: Case, subject: Subject, culprit: Culprit, folder: Path, target: Target) -> list[str]:
-    """What shows the culprit again: mlir-opt where upstream has the passes, and `lower` itself."""
+    """What shows the culprit again: the suspects on the state before them, then all from the input.
+
+    By mlir-opt where upstream has all the suspects, and by `lower` itself.
+    """
+    schedule = Subject(case.problem, (*case.passes, *case.suspects), subject.steps).schedule
+    words = [str(folder / INPUT), "--strict-semantics", "--target", target.name, "--schedule", schedule]
     if culprit.last > len(subject.passes):
-        schedule = Subject(case.problem, (*case.passes, *case.suspects), subject.steps).schedule
-        words = ["lower", str(folder / INPUT), "--strict-semantics", "--target", target.name, "--schedule", schedule]
-        return [shlex.join(words)]
+        return [shlex.join(["lower", *words])]
     state = shlex.quote(str(folder / RIGHT))
-    ours = f"lower opt {state} --pass-pipeline={quoted(map(str, case.suspects))}"
-    upstream = upstream_passes(case, folder)
-    return [ours] if upstream is None else [f"mlir-opt {state} --pass-pipeline={quoted(upstream)}", ours]
+    found = [f"lower opt {state} --pass-pipeline={quoted(map(str, case.suspects))}"]
+    if (upstream := upstream_passes(case, folder)) is not None:
+        found.insert(0, f"mlir-opt {state} --pass-pipeline={quoted(upstream)}")
+    return [*found, shlex.join(["lower", "bisect", *words])] if culprit.symptom == WRONG else found
 
 
 def quoted(passes: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
 """The states that a graph ends in, built: which of them are one binary, and what each binary is made of.
 
-A state that is not lowered to the LLVM dialect is completed with the standard tail (completion.py) where its target is
-a CPU. Binaries are told apart by their assembly, without names and comments (assembly.py): the object itself holds
-both.
+The end of a whole schedule is built as it stands. Any other state that is not lowered to the LLVM dialect is completed
+with the standard tail (completion.py) first, where its target is a CPU. Binaries are told apart by their assembly,
+without names and comments (assembly.py): the object itself holds both.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ LOWERED = frozenset({"llvm"})
 
 @dataclass(frozen=True)
 class BuildJob:
-    """A state that is to be built, with the steps of code generation as a schedule's text."""
+    """A state that is to be built, with the steps of code generation as a schedule's text.
+
+    `complete`: with the standard tail, where it is not lowered to the end.
+    """
 
     state: int
     packed: bytes
     problem: Problem
     target: Target
     steps: str
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,13 @@ def build_all(
     problem: Problem,
     target: Target,
     steps: str,
+    complete: bool,
     pool: Pool,
     watch: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Builds states that have not been built yet, and stores what came of each. `watch` is told how many are done."""
     done = graph.rows("binaries")
-    jobs = (BuildJob(s, graph.packed(s), problem, target, steps) for s in states if s not in done)
+    jobs = (BuildJob(s, graph.packed(s), problem, target, steps, complete) for s in states if s not in done)
     for number, (job, built) in enumerate(pool.map(attempt, jobs), start=1):
         graph.put("binaries", job.state, asdict(built))
         graph.commit()
@@ -83,7 +88,7 @@ def build(job: BuildJob, at: Callable[[str], None]) -> Built:
     passes = pipeline.parse(job.steps).passes
     tail = ""
     try:
-        if not family.device and not is_lowered(module):
+        if job.complete and not family.device and not is_lowered(module):
             freed = mlir.walk(module, completion.is_past_deallocation)
             tail = str(completion.tail(deallocate=not freed))
             completion.complete_to_cpu(module)

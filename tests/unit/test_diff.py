@@ -4,11 +4,11 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
-from lowering import diff_report, mlir, search, store, targets
+from lowering import cli, diff_report, mlir, search, store, targets
 from lowering.agent.default import Default
 from lowering.agent.proposer import Proposal
 from lowering.core import UserError
@@ -59,8 +59,8 @@ def runs(tmp_path_factory):
     records = search.run(SMALL, CHIP, Several(tuple(texts.values())), options)
     found = {name: root / str(record.run) for name, record in zip(texts, records, strict=True)}
     (other,) = search.run(OTHER, CHIP, Default(), search.Options(runs=root, checks="none", timed=False))
-    state = (found["default"] / "14-map-threads.mlir").read_text()
-    start = search.Options(runs=root, checks="none", timed=False, start=(14, state))
+    state = (found["default"] / "18-expand-math.mlir").read_text()
+    start = search.Options(runs=root, checks="none", timed=False, start=(18, state))
     (resumed,) = search.run(SMALL, CHIP, Several((default,)), start)
     return {**found, "other": root / str(other.run), "resumed": root / str(resumed.run)}
 
@@ -105,6 +105,7 @@ def test_a_pass_less_parts_the_runs_until_the_states_are_the_same_again(runs, pa
     assert (part.after.a.text, part.a[0].text, part.b[0].text) == ("canonicalize", "cse", "loop-invariant-code-motion")
     assert part.after.a.digest == part.after.b.digest
     assert part.meet.a.key == part.meet.b.key
+    assert parted.steps[parted.steps.index(part.meet) - 1].mark != " "
     assert part.a[-1].key != part.b[-1].key
     assert f"after {runs['default']}/24-canonicalize.mlir = {runs['no-cse']}/24-canonicalize.mlir" in printed(parted)
     assert f"they meet again at {runs['default']}/{part.meet.a.file} = " in printed(parted)
@@ -116,7 +117,7 @@ def test_a_pass_less_parts_the_runs_until_the_states_are_the_same_again(runs, pa
 
 def test_the_same_pass_of_both_runs_stands_side_by_side(parted):
     steps = parted.steps
-    beside = [(x.a.text, y.b.text) for x, y in zip(steps, steps[1:], strict=False) if (x.mark, y.mark) == ("-", "+")]
+    beside = [(x.a.text, y.b.text) for x, y in pairwise(steps) if (x.mark, y.mark) == ("-", "+")]
     assert len(beside) > 3
     assert all(a == b for a, b in beside)
 
@@ -204,9 +205,9 @@ def test_states_of_one_normal_form_are_the_same(runs, tmp_path):
 def test_a_run_that_starts_with_a_state_of_the_other(runs):
     found = diff(runs["default"], runs["resumed"])
     assert found.parts == ()
-    assert found.steps[0].a.index == found.steps[0].b.index == 14
+    assert found.steps[0].a.index == found.steps[0].b.index == 18
     (note,) = found.notes
-    assert note.startswith(f"{runs['resumed']} starts with {runs['resumed']}/14-from.mlir")
+    assert note.startswith(f"{runs['resumed']} starts with {runs['resumed']}/18-from.mlir")
     assert marks(diff(runs["resumed"], runs["default"])) == marks(found)
 
 
@@ -217,6 +218,16 @@ def test_an_edited_file_is_said_to_be_one(runs, tmp_path):
     (note,) = diff(edited, runs["no-cse"]).notes
     assert note == f"{edited}/25-cse.mlir was changed after the run, and is compared as it is now"
     assert diff(edited, runs["again"]).notes == ()
+    with (edited / "28-convert-math-to-rocdl.mlir").open("a") as file:
+        file.write("// mine\n")
+    assert only(diff(edited, runs["no-cse"]), "-")["convert-math-to-rocdl{chipset=gfx942}"].change.word == NOTHING
+
+
+def test_a_file_that_is_not_the_runs_own_makes_no_states_the_same(runs, tmp_path):
+    record = store.read_record(runs["default"])
+    stages = [s.model_copy(update={"digest": "0"}) if s.index == 25 else s for s in record.stages]
+    (part,) = diff(runs["default"], copied(runs["default"], tmp_path / "1", stages=stages)).parts
+    assert (part.a[0].index, part.b[0].index) == (25, 25)
 
 
 def test_only_files_that_are_needed_are_missed(runs, tmp_path):
@@ -316,8 +327,13 @@ def test_pairs_add_up_to_the_most():
 
 
 def test_the_command(runs, capsys):
-    root, names = runs["default"].parent, [runs["default"].name, runs["no-cse"].name]
-    assert diff_report.main(*names, root, 0, "json") == 0
-    assert json.loads(capsys.readouterr().out)["b"] == str(runs["no-cse"])
-    with pytest.raises(UserError, match="--lines is a number of at least 0, found -1"):
-        diff_report.main(*names, root, -1, "text")
+    words = ["diff", runs["default"].name, str(runs["no-cse"]), "--runs", str(runs["default"].parent)]
+
+    def said(*more):
+        assert cli.run([*words, *more]) == 0
+        return capsys.readouterr().out
+
+    assert json.loads(said("--json"))["b"] == str(runs["no-cse"])
+    assert said("--markdown").startswith(f"# {runs['default']} and {runs['no-cse']}\n")
+    assert said("--full") == said("--lines", "0") == f"{printed(diff(runs['default'], runs['no-cse']))}\n"
+    assert said() == said("--lines", "20") != said("--full")

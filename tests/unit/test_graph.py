@@ -36,7 +36,7 @@ def test_kinds_of_edges(tmp_path):
         assert kinds == {
             "to c": "active", "again": "active", "spaced": "cosmetic", "nothing": "dormant", "fails": "failed"
         }  # fmt: skip
-        assert graph.edges_of(1)["fails"].fell == Fell("illegal", "no", "")
+        assert graph.edges_of(1)["fails"].fell == Fell("illegal", "no")
         assert graph.text(2) == "c"
         assert graph.path(2) == ("to c",)
         assert graph.count() == (2, 5)

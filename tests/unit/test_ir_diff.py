@@ -1,6 +1,7 @@
 """A diff of two states shows what changed, and neither new names nor indentation."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_other_names_are_no_change(states):
 
 
 def test_every_line_of_both_texts_is_there_once_and_in_order(states):
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         rows = list(settled(compared(before.splitlines(), after.splitlines())))
         assert [row.line for row in rows if row.mark != "-"] == after.splitlines()
         assert [row.new for row in rows if row.mark != "-"] == list(range(1, len(after.splitlines()) + 1))
@@ -116,9 +117,39 @@ def test_what_uses_a_replaced_definition_is_no_change():
     assert lines == ["-%1 = arith.muli %0, %c1 : index", "+%7 = arith.shli %0, %c1 : index"]
 
 
+def test_names_are_those_of_their_own_region_and_function():
+    """`%x` of one loop is another value than `%x` of the next, and `^bb1` of @f another block than that of @g."""
+    loop = "scf.for %i = %a to %b step %c {\n  %NAME = OP %i\n  use %NAME\n}\n"
+    one, two = loop.replace("OP", "a.one"), loop.replace("OP", "a.two")
+    before = one.replace("NAME", "x") + two.replace("NAME", "x")
+    for first, second in (("x", "z"), ("z", "z"), ("z", "x")):
+        after = one.replace("NAME", first) + two.replace("a.two", "a.new").replace("NAME", second)
+        assert changed(before, after) == ["-%x = a.two %i", f"+%{second} = a.new %i"]
+    assert changed(before, one.replace("NAME", "y") + two.replace("NAME", "z")) == []
+    apart = before.replace("%x", "%y", 2)
+    assert changed(apart, one.replace("NAME", "z") + loop.replace("OP", "a.new").replace("NAME", "z")) == [
+        "-%x = a.two %i",
+        "+%z = a.new %i",
+    ]
+    block = (
+        "    cf.br ^bb1(%3 : index)\n",
+        "    cf.br ^bb2(%3 : index)\n  ^bb1:  // no predecessors\n    llvm.unreachable\n",
+    )
+    assert changed(BEFORE, replaced(block, ("^bb1(%4", "^bb2(%4"))) == [
+        "+^bb1:  // no predecessors",
+        "+llvm.unreachable",
+    ]
+
+
 def test_a_use_of_a_merged_value_is_a_change():
     lines = changed(BEFORE, replaced(("    %1 = arith.muli %0, %c1 : index\n", ""), ("(%1)", "(%0)")))
     assert lines == ["-%1 = arith.muli %0, %c1 : index", "-%2 = affine.apply #map1(%1)", "+%2 = affine.apply #map1(%0)"]
+
+
+def test_lines_that_stand_there_often_are_aligned_too():
+    before = "%0 = arith.addi %0, %0\narith.store %0\n" * 200
+    after = before.replace("store", "load", 101).replace("load", "store", 100)
+    assert changed(before, after) == ["-arith.store %0", "+arith.load %0"]
 
 
 def test_each_part_has_its_lines_and_three_lines_of_context():

@@ -35,6 +35,7 @@ def test_a_sound_graph_has_no_finding(tmp_path):
     assert found.root == "right"
     assert found.miscompiles == ()
     assert found.unlike == ()
+    assert found.wrong == ()
     assert dict(found.states) == {"right": sum(found.states.values())}
     assert sum(found.states.values()) >= 4
 
@@ -47,6 +48,8 @@ def test_the_edge_of_a_planted_miscompile_is_named(tmp_path, fault):
     assert any(each.source == 1 and each.path == () for each in found.miscompiles)
     assert any(each.path for each in found.miscompiles)
     assert all("expected" in each.reason for each in found.miscompiles)
+    assert {each.target for each in found.miscompiles} <= set(found.wrong)
+    assert 1 not in found.wrong
     assert found.states["wrong"] >= len({each.target for each in found.miscompiles}) > 1
 
 

@@ -27,7 +27,7 @@ LAYERS = (
     ("codegen", "lower", "verify", "timing", "worker", "candidate"),
     ("graph", "store", "resume"),
     ("agent",),
-    ("search", "report"),
+    ("search", "report", "diff", "diff_report"),
     ("cli", "frontend", "opt", "listing", "doctor"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -43,7 +43,7 @@ def test_leaves_have_nothing_active_behind_them(file):
 def test_what_is_built_is_the_binary_of_the_path_and_the_tail(file):
     with Graph(file) as graph, Pool(1, Limits(60.0)) as pool:
         ends = range(1, len(graph) + 1)
-        build_all(graph, ends, PROBLEM, targets.this_machine(), STEPS, pool)
+        build_all(graph, ends, PROBLEM, targets.this_machine(), STEPS, True, pool)
         built = graph.rows("binaries")
         assert set(built) == set(ends)
         assert all(row["binary"] and not row["failure"] for row in built.values())
@@ -63,10 +63,20 @@ def test_a_state_that_cannot_be_built_says_why(tmp_path):
     file = tmp_path / "states.sqlite"
     explored(file, space("canonicalize", 1))
     with Graph(file) as graph, Pool(1, Limits(60.0)) as pool:
-        build_all(graph, [1], PROBLEM, targets.load("gfx942"), STEPS, pool)
+        build_all(graph, [1], PROBLEM, targets.load("gfx942"), STEPS, True, pool)
         row = graph.rows("binaries")[1]
     assert row["binary"] == ""
     assert "gpu.module" in row["failure"]
+
+
+def test_the_end_of_a_whole_schedule_is_built_as_it_stands(tmp_path):
+    file = tmp_path / "states.sqlite"
+    explored(file, space("canonicalize", 1))
+    with Graph(file) as graph, Pool(1, Limits(60.0)) as pool:
+        build_all(graph, [1], PROBLEM, targets.this_machine(), STEPS, False, pool)
+        row = graph.rows("binaries")[1]
+    assert (row["binary"], row["tail"]) == ("", "")
+    assert "left unlowered" in row["failure"]
 
 
 def test_all_ways_to_a_node_give_one_binary(file):

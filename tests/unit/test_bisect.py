@@ -1,0 +1,325 @@
+"""Which step breaks a schedule: faults of every kind, planted in real schedules and found again, and made small."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowering import bisect, bisect_record, bisect_report, completion, mlir, problem, reproducer, targets
+from lowering.agent.default import Default
+from lowering.bisect import WRONG, Culprit, States, examine
+from lowering.candidate import sizes
+from lowering.core import Schedule
+from lowering.lower import slug, split
+from lowering.passes import pipeline
+from lowering.passes.faults.fault import Miscompile
+from lowering.passes.table import FAULTS
+from lowering.reproducer import Case, Suspicion
+from lowering.state_check import StateVerdict
+from lowering.subject import Bench, Subject
+from lowering.witness import witness_of
+from lowering.worker import Limits, Worker
+
+HOST = targets.this_machine()
+PROBLEM = problem.from_shape(9, 7, 21, "f32")
+BUFFERS = "one-shot-bufferize{bufferize-function-boundaries=true function-boundary-type-conversion=identity-layout-map}"
+TO_LLVM = ",".join(completion.TAIL)
+VERDICTS = {word: StateVerdict(word, f"because {word}") for word in ("right", "wrong", "not checkable")}
+
+
+def subject(schedule, given=PROBLEM):
+    passes, steps = split(pipeline.parse(schedule))
+    return Subject(given, passes, str(Schedule(steps)))
+
+
+@pytest.fixture
+def bench():
+    with Worker(Limits(60.0, 1 << 30)) as worker:
+        yield Bench(worker, HOST)
+
+
+def smallest(bench, examined):
+    """The culprit's smallest case."""
+    return Suspicion(bench, examined.subject, examined.culprit).smallest(True)
+
+
+def step(examined):
+    """The number of a culprit of one step."""
+    assert examined.culprit.first == examined.culprit.last
+    return examined.culprit.first
+
+
+# --- one fault of each kind -------------------------------------------------------------------------------------------
+
+
+def test_a_miscompile_is_found_and_made_small(bench):
+    examined = examine(bench, subject("cse,generalize-contraction,test-drop-store,canonicalize"))
+    culprit = examined.culprit
+    assert (step(examined), culprit.symptom) == (3, WRONG)
+    assert (culprit.before.word, culprit.after.word) == ("right", "wrong")
+    found = smallest(bench, examined)
+    assert (found.passes.items, found.passes.least, found.sizes.least) == ((), True, True)
+    assert sizes(found.case.problem) == "1x2x1"
+    assert "first at [0, 1]: got nan, expected " in found.case.after.reason
+    module = mlir.parse(found.case.right)
+    found.case.suspects[0].apply(module)
+    assert mlir.text(module) == found.case.wrong
+
+
+def test_a_miscompile_keeps_the_pass_that_it_needs(bench):
+    """Without the loop that carries the sum, there is nothing that this fault could break."""
+    schedule = "cse,generalize-contraction,tile-reduction{tile-sizes=4},canonicalize,test-hoist-past-write,cse"
+    examined = examine(bench, subject(schedule))
+    assert step(examined) == 5
+    found = smallest(bench, examined)
+    assert [str(each) for each in found.passes.items] == ["tile-reduction{tile-sizes=4}"]
+    assert sizes(found.case.problem) == "1x1x5"  # one step of four, and the one after it
+
+
+def test_a_pass_that_fails_keeps_the_pass_that_it_needs(bench):
+    examined = examine(bench, subject(f"cse,{BUFFERS},canonicalize,pad{{tile-sizes=4,4,4}},cse"))
+    assert (step(examined), examined.culprit.symptom.stage) == (4, "lower")
+    assert "is on buffers" in examined.culprit.failure.reason
+    assert examined.survey.right > 0
+    found = smallest(bench, examined)
+    assert [each.of for each in found.passes.items] == ["one-shot-bufferize"]
+    assert (sizes(found.case.problem), found.case.wrong) == ("1x1x1", "")
+
+
+def test_a_crash_names_its_pass(bench):
+    examined = examine(bench, subject("cse,test-crash,canonicalize"))
+    assert (step(examined), examined.culprit.failure.kind) == (2, "crash")
+    assert smallest(bench, examined).passes.items == ()
+
+
+def test_a_pass_that_eats_memory_is_named(bench):
+    examined = examine(bench, subject("cse,test-eat-memory,canonicalize"))
+    assert (step(examined), examined.culprit.failure.kind) == (2, "memory")
+
+
+def test_a_hang_names_its_pass():
+    with Worker(Limits(4.0)) as worker:
+        bench = Bench(worker, HOST)
+        bench.lower(subject("cse"))  # the process is there
+        examined = examine(bench, subject("cse,test-hang,canonicalize"))
+    assert (step(examined), examined.culprit.failure.kind) == (2, "timeout")
+
+
+def test_what_was_wrong_before_another_pass_failed_comes_first(bench):
+    examined = examine(bench, subject("test-drop-store,cse,test-fail"))
+    assert (step(examined), examined.culprit.symptom, examined.failure.step) == (1, WRONG, 3)
+
+
+def test_code_generation_that_fails_is_named(bench):
+    examined = examine(bench, subject(f"cse,{BUFFERS},convert-linalg-to-loops"))
+    assert (step(examined), examined.culprit.symptom.stage) == (4, "codegen")
+    assert "left unlowered" in examined.culprit.failure.reason
+
+
+def test_a_right_schedule_has_no_culprit_and_all_its_states_are_checked(bench):
+    examined = examine(bench, subject(f"generalize-contraction,{TO_LLVM}"))
+    assert examined.culprit is None
+    assert examined.survey.right == examined.survey.states == len(completion.TAIL) + 2
+    assert examined.survey.binary.word == "right"
+
+
+# --- the long table ---------------------------------------------------------------------------------------------------
+
+MISCOMPILES = [cls.name for cls in FAULTS if issubclass(cls, Miscompile)]
+AFTER = {  # the last pass of a name in a default schedule: early, in the middle, late among the states that run here
+    "x86_64": ("vectorize-contraction", "split-accumulators", "contract-fma"),
+    "gfx942": ("tile-reduction", "eliminate-empty-tensors", "fold-padding-writes"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", AFTER)
+@pytest.mark.parametrize("fault", MISCOMPILES)
+def test_every_miscompile_is_found_wherever_it_stands(fault, target):
+    whole, chip = problem.from_shape(100, 70, 45, "f32"), targets.load(target)
+    schedule = Default().propose(whole, chip, (), 1)[0].schedule
+    passes, steps = split(schedule)
+    (planted,) = pipeline.parse(fault).passes
+    small = witness_of(whole, schedule)
+    with Worker(Limits(60.0, 2 << 30)) as worker:
+        bench = Bench(worker, chip)
+        for name in AFTER[target]:
+            at = max(i for i, each in enumerate(passes, start=1) if slug(each) == name)
+            tried = Subject(small, (*passes[:at], planted, *passes[at:]), str(Schedule(steps)))
+            examined = examine(bench, tried)
+            assert (step(examined), examined.culprit.symptom) == (at + 1, WRONG)
+            found = smallest(bench, examined)
+            assert found.passes.least
+            assert found.sizes.least
+            assert found.case.suspects == (planted,)
+            assert len(found.case.passes) <= 1  # these faults need no more than the pass that makes what they break
+
+
+# --- halving ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(sorted(VERDICTS))))
+def test_halving_ends_at_a_right_state_and_the_next_that_can_be_checked(words):
+    words = ["right", *words, "wrong"]
+    low, high = bisect.halved(lambda i: VERDICTS[words[i]], 0, len(words) - 1)
+    assert (words[low], words[high]) == ("right", "wrong")
+    assert set(words[low + 1 : high]) <= {"not checkable"}
+
+
+def test_halving_asks_few_states():
+    asked = set()
+
+    def check(number):
+        asked.add(number)
+        return VERDICTS["right" if number < 37 else "wrong"]
+
+    assert bisect.halved(check, 0, 64) == (36, 37)
+    assert len(asked) == 6
+
+
+def culprit_of(*words):
+    """First and last step of the culprit of states with these verdicts."""
+    found = bisect.wrong_step(lambda i: VERDICTS[words[i]], len(words))
+    return found and (found.first, found.last, found.before and found.before.word)
+
+
+def test_states_that_cannot_be_checked_make_a_culprit_a_range():
+    assert culprit_of("right", "not checkable", "not checkable", "wrong") == (1, 3, "right")
+    assert culprit_of("right", "not checkable", "wrong", "not checkable") == (1, 2, "right")
+    assert culprit_of("right", "right", "not checkable") is None
+    assert culprit_of("not checkable") is None
+
+
+def test_an_input_that_is_wrong_is_no_pass():
+    assert culprit_of("wrong", "wrong") == (0, 0, None)
+    assert culprit_of("not checkable", "wrong") == (1, 1, None)
+
+
+def states(words, binary):
+    """States whose verdicts are known, and their binary's."""
+    found = {number: VERDICTS[word] for number, word in enumerate(words)}
+    return States(None, None, tuple(words), "", found), VERDICTS[binary]
+
+
+def test_a_wrong_binary_of_right_states_is_code_generation():
+    found = bisect.after_last(*states(["right", "right", "right"], "wrong"))
+    assert (found.first, found.last, found.before.word) == (3, 3, "right")
+
+
+def test_a_wrong_binary_after_states_that_need_a_device_is_a_range():
+    found = bisect.after_last(*states(["right", "right", "not checkable", "not checkable"], "wrong"))
+    assert (found.first, found.last) == (2, 4)
+
+
+def test_a_wrong_state_that_later_becomes_right_is_seen():
+    found = bisect.wrong_between(states(["right", "right", "wrong", "right"], "right")[0])
+    assert (found.first, found.last) == (2, 2)
+
+
+# --- the command, and what it leaves behind ----------------------------------------------------------------
+
+
+def run(*words, cwd):
+    """A finished command."""
+    command = [sys.executable, "-P", "-m", "lowering.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+
+
+def test_the_command_finds_shows_and_keeps_a_culprit(tmp_path):
+    schedule = "cse,generalize-contraction,test-off-by-one"
+    done = run("bisect", "--shape", "9x7x21", "--dtype", "f32", "--schedule", schedule, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "step 3 of 3, test-off-by-one, makes a right state wrong" in done.stdout
+    assert "right (36 checks on the problem itself, 9x7x21, run by cpu)" in done.stdout
+    assert "no size can be smaller by itself" in done.stdout
+    record = bisect_record.read((tmp_path / "runs/1/bisect.json").read_text())
+    assert (record.culprit.first, record.culprit.last, record.least.passes) == (3, 3, ())
+    assert set(record.files) == {"bisect.json", "input.mlir", "report.md", "right.mlir", "wrong.mlir"}
+    assert set(record.files) == {file.name for file in (tmp_path / "runs/1").iterdir()}
+    opt, again = (shlex.split(command)[1:] for command in record.again)
+    assert run(*opt, cwd=tmp_path).stdout == (tmp_path / "runs/1/wrong.mlir").read_text()
+    assert "step 1 of 1, test-off-by-one, makes a right state wrong" in run(*again, "--no-reduce", cwd=tmp_path).stdout
+
+
+def test_the_command_says_what_was_checked_where_nothing_is_wrong(tmp_path):
+    done = run("bisect", "--shape", "8x8x8", "--dtype", "f32", "--json", cwd=tmp_path)
+    record = bisect_record.read(done.stdout)
+    assert (done.returncode, record.culprit, record.source) == (0, None, "default")
+    assert record.right == record.states == record.passes + 1
+    assert record.binary.word == "right"
+
+
+SCRIPT = """
+  %matmul = transform.structured.match ops{{["linalg.matmul"]}} filter_result_type = tensor<{shape}xf32> in %root
+    : (!transform.any_op) -> !transform.any_op
+  {what}
+"""
+FAILS = """%t, %f = transform.structured.convert_conv2d_to_img2col %matmul
+    : (!transform.any_op) -> (!transform.any_op, !transform.any_op)"""
+
+
+@pytest.mark.slow
+def test_what_fails_at_full_size_alone_is_found_there(tmp_path):
+    """The script finds its op by a type that only the whole problem has."""
+    (tmp_path / "s.mlir").write_text(SCRIPT.format(shape="40x40", what=FAILS))
+    (tmp_path / "schedule").write_text(f"cse,transform{{script=s.mlir}},{TO_LLVM}")
+    done = run("bisect", "--shape", "40x40x64", "--dtype", "f32", "--schedule", "schedule", "--json", cwd=tmp_path)
+    record = bisect_record.read(done.stdout)
+    assert (record.on, record.notes) == ("the problem itself, 40x40x64", ("nothing is wrong on the witness 16x16x32",))
+    assert (record.culprit.first, record.culprit.does, record.least.sizes) == (2, "fails", "40x40x1")
+    assert (tmp_path / "runs/1/script-0.mlir").is_file()
+
+
+def test_upstream_itself_repeats_a_script(tmp_path):
+    (tmp_path / "s.mlir").write_text(
+        SCRIPT.format(shape="9x7", what='transform.annotate %matmul "mark" : !transform.any_op')
+    )
+    script = pipeline.parse(f"transform{{script={tmp_path}/s.mlir}}").passes[0]
+    case = Case(PROBLEM, (), (script,), PROBLEM.ir)
+    reproducer.write(case, tmp_path)
+    first = reproducer.commands(case, subject(str(script)), Culprit(1, 1, WRONG), tmp_path, HOST)[0]
+    words = shlex.split(first)
+    assert words[:2] == ["mlir-opt", str(tmp_path / "right.mlir")]
+    expected, found = mlir.parse(PROBLEM.ir), mlir.parse(PROBLEM.ir)
+    script.apply(expected)
+    mlir.run(found, words[2].removeprefix("--pass-pipeline=builtin.module(")[:-1])
+    assert "mark" in mlir.text(found)
+    assert mlir.text(found) == mlir.text(expected)
+
+
+def told(first, last, suspects, does="wrong", before="right", **fields):
+    """The lines of a verdict on a culprit of a schedule of nine passes."""
+    culprit = bisect_record.Found(first, last, suspects, does, before=VERDICTS.get(before), **fields)
+    record = bisect_record.BisectRecord(
+        run=1, folder="runs/1", command="", problem="p", target="t", source="given", schedule="", passes=9, on="w",
+        states=10, right=1, wrong=1, unchecked=0, why=(), binary=None, culprit=culprit,
+    )  # fmt: skip
+    assert bisect_report.exit_code(record) == 1
+    return list(bisect_report.verdict(record))
+
+
+def test_the_words_of_a_culprit():
+    assert told(3, 3, ("cse",)) == ["step 3 of 9, cse, makes a right state wrong"]
+    assert told(1, 1, ("cse",), before="") == ["the state after step 1 of 9, cse, is wrong"]
+    assert told(10, 10, ()) == ["code generation makes a wrong binary of a right state"]
+    assert told(0, 0, (), before="") == ["the input is wrong before any pass, once it is completed to a binary"]
+    assert told(3, 6, ("a", "b", "c", "d")) == [
+        "the first wrong one is among steps 3 to 6 of 9 (a, ..., d): the states between them cannot be checked"
+    ]
+    assert told(9, 10, ("a",))[0].startswith("the first wrong one is among steps 9 to 9 of 9 and code generation")
+    assert told(3, 3, ("cse",), "fails", stage="lower", kind="crash", reason="it died", where="here") == [
+        "step 3 of 9, cse, fails: lower: crash: it died",
+        "at here",
+    ]
+
+
+def test_nothing_checked_is_not_nothing_wrong():
+    record = bisect_record.BisectRecord(
+        run=1, folder="", command="", problem="p", target="t", source="given", schedule="", passes=1, on="w",
+        states=2, right=0, wrong=0, unchecked=2, why=("x",), binary=None,
+    )  # fmt: skip
+    assert list(bisect_report.verdict(record)) == ["nothing could be checked"]
+    assert bisect_report.exit_code(record) == 1

@@ -1,0 +1,165 @@
+"""`lower graph` as a user meets it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lowering import graph_record, graph_report
+from lowering.core import UserError
+from lowering.graph_command import Request, prepare
+
+LOWER = [sys.executable, "-P", "-m", "lowering.cli", "graph"]
+SMALL = ("--shape", "48x32x32", "--dtype", "f32")
+PASSES = "canonicalize,cse,tile{tile-sizes=16,16},tile-reduction{tile-sizes=8},promote"
+BUFFERIZE = "one-shot-bufferize{bufferize-function-boundaries=true}"
+
+
+def run(*words, cwd):
+    """A finished command."""
+    return subprocess.run([*LOWER, *words], capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A whole graph, with everything that is printed and written."""
+    folder = tmp_path_factory.mktemp("graph")
+    words = ("--passes", f"{PASSES},{BUFFERIZE}", "--depth", "3", "--time", "2", "--build", "20")
+    forms = ("--export", "g.svg", "--export", "g.json", "--export", "g.graphml", "--export", "g.dot")
+    return folder, run(*SMALL, *words, *forms, cwd=folder)
+
+
+def test_the_report_says_it_all(done):
+    _, result = done
+    assert result.returncode == 0, result.stderr
+    for words in (
+        "at most 259 orders",
+        "no miscompile found",
+        "verified (witness+full)",
+        "numpy",
+        "distinct binaries",
+        "completed by the standard tail",
+        "commute wherever they did",
+    ):
+        assert words in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_the_record_is_the_report(done):
+    folder, result = done
+    (made,) = folder.glob("runs/graph-*")
+    record = graph_record.read(made)
+    assert graph_report.text(record) in result.stdout
+    assert int(record.bound) == 1 + 6 + 36 + 216
+    assert 0 < int(record.orders) <= int(record.bound)
+    assert record.unoffered == ("promote",)
+    assert sum(each.run > 0 for each in record.binaries) == 2
+    assert {row.text for row in record.passes} == {*PASSES.replace("16,16", "16;16").split(","), BUFFERIZE} - {
+        "promote",
+        "tile{tile-sizes=16;16}",
+    } | {"tile{tile-sizes=16,16}"}
+    report = (made / "report.md").read_text()
+    assert report.startswith("# Pass graph of matmul_48x32x32_f32_nn on x86_64")
+    assert all(f"| {each.digest[:8]} |" in report for each in record.binaries)
+
+
+def test_every_export_is_written(done):
+    folder, _ = done
+    assert (folder / "g.svg").read_text().startswith("<")
+    assert json.loads((folder / "g.json").read_text())["states"]
+    assert "digraph" in (folder / "g.dot").read_text()
+    assert "graphml" in (folder / "g.graphml").read_text()
+
+
+def test_the_runs_of_the_binaries_can_be_told_apart(done):
+    folder, _ = done
+    words = [*LOWER[:-1], "diff", "1", "2"]
+    told = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_same_words_find_the_same_graph(done):
+    folder, first = done
+    words = ("--passes", f"{PASSES},{BUFFERIZE}", "--depth", "3", "--time", "2", "--build", "20")
+    again = run(*SMALL, *words, "--json", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    record = json.loads(again.stdout)
+    assert record["folder"] in first.stdout
+    assert [each["run"] for each in record["binaries"]][:2] == [1, 2]
+    assert len(list(folder.glob("runs/*"))) == 3
+
+
+def test_a_planted_miscompile_is_the_exit_code(tmp_path):
+    words = ("--passes", "canonicalize,cse,test-drop-store", "--depth", "2")
+    result = run(*SMALL, *words, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "test-drop-store" in result.stdout
+    assert "expected" in result.stdout
+    assert "WRONG on the witness" in result.stdout
+    assert not (tmp_path / "runs" / "1").exists()  # what is known to be wrong is not timed
+
+
+@pytest.mark.slow
+def test_around_the_default_of_a_gpu(tmp_path):
+    words = ("--target", "gfx942", "--around", "default", "--window", "3", "--at", "12", "--no-check")
+    result = run(*SMALL, *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "the window at step 12 of 3" in result.stdout
+    assert "vgprs" in result.stdout
+    assert "not measured" in result.stdout
+
+
+def request(**words):
+    """A request with the defaults of the command line."""
+    base = {
+        "source": "", "target": "", "shape": "48x32x32", "dtype": "f32", "out_dtype": "", "layout": "",
+        "strict_semantics": False, "passes": "cse", "depth": -1, "around": "", "window": -1, "at": -1, "goal": "",
+        "states": -1, "prune_learned": False, "check": True, "build": 500, "time": 12, "processes": 0,
+        "timeout": 30.0, "runs": "runs", "export": [], "as_json": False, "markdown": False, "fresh": False,
+    }  # fmt: skip
+    return Request(**{**base, **words})
+
+
+def test_the_folder_is_named_by_what_decides_the_graph(tmp_path):
+    script = tmp_path / "s.mlir"
+    script.write_text("transform.yield")
+    names = set()
+    for words in (
+        {},
+        {"passes": "cse,canonicalize"},
+        {"depth": 3},
+        {"shape": "48x32x33"},
+        {"target": "gfx942"},
+        {"goal": "llvm"},
+        {"states": 5},
+        {"prune_learned": True},
+        {"around": "default", "window": 2},
+        {"passes": f"transform{{script={script}}}"},
+    ):
+        names.add(prepare(request(runs=str(tmp_path), **words)).folder)
+    assert len(names) == 10
+    script.write_text("// another\ntransform.yield")
+    names.add(prepare(request(runs=str(tmp_path), passes=f"transform{{script={script}}}")).folder)
+    assert len(names) == 11
+    for words in ({"time": 3}, {"build": 7}, {"processes": 2}, {"check": False}, {"timeout": 9.0}):
+        assert prepare(request(runs=str(tmp_path), **words)).folder in names
+
+
+def test_a_bound_beyond_the_disk_is_said_before_it_starts(tmp_path):
+    passes = "cse,canonicalize,sccp,symbol-dce,loop-invariant-code-motion,inline"
+    with pytest.raises(
+        UserError, match=r"6 passes to depth 30 are at most 2.65e\+23 orders.*take --depth \d+, or"
+    ) as told:
+        prepare(request(runs=str(tmp_path), passes=passes, depth=30))
+    depth = int(re.search(r"--depth (\d+)", str(told.value))[1])
+    prepare(request(runs=str(tmp_path), passes=passes, depth=depth))
+    with pytest.raises(UserError):
+        prepare(request(runs=str(tmp_path), passes=passes, depth=depth + 1))
+    prepare(request(runs=str(tmp_path), passes=passes, depth=30, states=1000))
+
+
+def test_a_window_that_begins_nowhere(tmp_path):
+    with pytest.raises(UserError, match="has 2 passes"):
+        prepare(request(runs=str(tmp_path), passes="", around="cse,canonicalize", at=3))
