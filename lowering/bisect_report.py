@@ -48,7 +48,7 @@ def verdict(record: BisectRecord) -> Iterator[str]:
     """The culprit and what it does; or that there is none."""
     found = record.culprit
     if found is None:
-        yield f"nothing is wrong: {many(record.right, 'state')} checked" if record.right else "nothing could be checked"
+        yield nothing(record)
         yield from record.notes
         return
     name = culprit(found, record.passes)
@@ -64,6 +64,15 @@ def verdict(record: BisectRecord) -> Iterator[str]:
     else:
         yield f"{name} makes a right state wrong" if found.before else f"the state after {name} is wrong"
     yield from record.notes
+
+
+def nothing(record: BisectRecord) -> str:
+    """What can be said where no culprit was found: no more than was checked."""
+    if not record.right:
+        return "nothing could be checked"
+    if record.right < record.states:
+        return f"nothing wrong was found: {record.right} of {many(record.states, 'state')} were checked"
+    return f"nothing is wrong: {many(record.right, 'state')} checked"
 
 
 def culprit(found: Found, passes: int) -> str:

@@ -24,7 +24,7 @@ OPTIONS = re.compile(r"\{[^{}]*\}")
 class Node:
     """A state, with `depth`: the passes that first led to it. `failure`: why an end state gave no binary.
 
-    `wrong`: why it is known to be wrong where the state before was not.
+    `wrong`: why it is known to be wrong.
     """
 
     state: State
@@ -60,7 +60,11 @@ class View:
         self.failures: dict[int, str] = {state: row["failure"] for state, row in built.items() if row["failure"]}
         found = record.checks.miscompiles if record.checks else ()
         self.miscompiles = {(each.source, each.text): each for each in found}
-        self.wrong = {each.target: each.reason for each in self.miscompiles.values()}
+        wrong = record.checks.wrong if record.checks else ()
+        self.wrong = {
+            **dict.fromkeys(wrong, "on the witness"),
+            **{m.target: m.reason for m in self.miscompiles.values()},
+        }
         self.parents, self.depths = [0], [-1]
         for state in graph.states():
             self.parents.append(state.parent or 0)

@@ -166,7 +166,8 @@ def tried(
     if failed is not None:
         harmful = failed.name.startswith(HARM)
         return StateVerdict("wrong", f"{failed.name}: {failed.detail}", checks=len(found), harmful=harmful)
-    return StateVerdict("right", f"{len(found)} checks", checks=len(found))
+    notes = dict.fromkeys(each.note for each in found if each.note)
+    return StateVerdict("right", ", ".join((f"{len(found)} checks", *notes)), checks=len(found))
 
 
 @lru_cache(maxsize=4)

@@ -24,7 +24,8 @@ class Link:
 def consumers(contraction: Any) -> list[Link]:
     """The contraction and the linalg ops of its block that use its result, directly or not, in order.
 
-    Raises PassError for a contraction on buffers, and for a consumer that is no elementwise op over projected permutations.
+    Raises PassError for a contraction on buffers, and for a consumer that is no elementwise op over projected
+    permutations.
     """
     if not contraction.operation.results:
         raise PassError(f"{contraction.operation.name} is on buffers: this pass stands before bufferization")

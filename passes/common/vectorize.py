@@ -69,8 +69,8 @@ class Vectorize(Pass):
         mlir.run(module, "canonicalize,cse")
 
     def too_large(self, module: Any) -> Any | None:
-        """The first op whose vectors would be larger than `most`, or of no size known here."""
-        for op in mlir.walk(module, is_linalg):
+        """The first op, copies included, whose vectors would be larger than `most`, or of no size known here."""
+        for op in mlir.walk(module, lambda op: is_linalg(op) or op.operation.name == "memref.copy"):
             if any(min(find.shape(v), default=0) < 0 or prod(find.shape(v)) > self.most for v in op.operands):
                 return op
         return None

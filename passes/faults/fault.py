@@ -16,6 +16,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 
+FUNCTIONS = frozenset({"func.func", "gpu.func", "llvm.func"})
 FUSED = frozenset({"vector.fma", "math.fma", "llvm.intr.fma", "llvm.intr.fmuladd"})
 SPLIT = frozenset({"arith.mulf", "llvm.fmul"})
 COMPARISONS = frozenset({"arith.cmpi", "llvm.icmp"})
@@ -61,7 +62,7 @@ def products(module: Any) -> list[Any]:
 
 def order(op: Any) -> list[Any]:
     """All ops of the function around an op, an op after those inside it."""
-    function = next(each for each in find.parents(op) if each.name in ("func.func", "llvm.func"))
+    function = next(each for each in find.parents(op) if each.name in FUNCTIONS)
     return mlir.walk(function, lambda each: True)
 
 

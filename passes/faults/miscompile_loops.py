@@ -55,7 +55,7 @@ class HoistPastWrite(Miscompile):
     victim: ClassVar[str] = "a loop that carries a value"
 
     def strikes(self, product: Any) -> bool:
-        loops = [each for each in find.parents(product) if each.name == "scf.for" and len(each.results)]
+        loops = [each for each in find.parents(product) if each.name == "scf.for" and carries_value(each)]
         if not loops:
             return freeze(product)
         loop, body = loops[-1], loops[-1].regions[0].blocks[0]
@@ -63,6 +63,11 @@ class HoistPastWrite(Miscompile):
             with ir.InsertionPoint.at_block_begin(body):
                 restart(carried, start)
         return True
+
+
+def carries_value(loop: Any) -> bool:
+    """Whether a loop carries anything but buffers."""
+    return not all(isinstance(result.type, ir.MemRefType) for result in loop.results)
 
 
 def restart(carried: Any, start: Any) -> None:
@@ -154,7 +159,7 @@ def cut_counter(product: Any, shorter: Shorter) -> bool:
     comparison = counter(product)
     if comparison is None:
         return False
-    high = find.defining(comparison.operands[1])
+    high = comparison.operands[1].owner.operation
     value = high.attributes["value"]
     extent = shorter(int(value.value), 1)
     if extent <= 0:

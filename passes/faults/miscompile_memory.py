@@ -1,7 +1,8 @@
 """Miscompiles of reads and writes: one that is missing, one at the wrong place.
 
 before -> after, each at the first product of the state:
-  test-drop-store       vector.transfer_write %r, %out[%i, %j]         ->  nothing
+  test-drop-store       vector.store %r, %out[%i, %j] : vector<8>      ->  nothing
+                        vector.transfer_write %r, %t : vector<4x8>     ->  vector.transfer_write %r[0:3] : vector<3x8>
                         materialize_in_destination %r in %out : 8x8    ->  ... %r[0:7, :] in %out[0:7, :]
   test-swap-operands    vector.contract %a, %b, %c : 4x4               ->  vector.contract %b, %a, %c
                         tensor.extract_slice %a[%i, 0] [6, 8]          ->  tensor.extract_slice %a[0, %i] [6, 8]
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.mlir import ir
 from lowering.passes.common import slices
-from lowering.passes.faults.fault import Miscompile, counter, order, sources
+from lowering.passes.faults.fault import FUNCTIONS, Miscompile, counter, order, sources
 
 Offsets = list[Any]  # ints and values, as in lowering.passes.common.slices
 READS = frozenset(
@@ -32,7 +33,7 @@ WRITES = frozenset(
 
 @dataclass(frozen=True)
 class DropStore(Miscompile):
-    """Drops the first write to an output after a product; on tensors, what the last op writes of its last row."""
+    """Drops the first write to an output after a product; of a vector of rows or a tensor, only the last row."""
 
     name: ClassVar[str] = "test-drop-store"
     victim: ClassVar[str] = "a write to an argument after a product"
@@ -40,6 +41,8 @@ class DropStore(Miscompile):
     def strikes(self, product: Any) -> bool:
         ops = order(product)
         for op in ops[ops.index(product) :]:
+            if has_rows(op):
+                return drop_vector_row(op)
             if op.name in WRITES and not op.results and is_argument(op.operands[1]):
                 op.erase()
                 return True
@@ -75,10 +78,33 @@ class ReadPastTile(Miscompile):
 
 
 def is_argument(value: Any) -> bool:
-    """Whether a buffer is one of the function's, or a part of it."""
-    while (op := find.defining(value)) is not None and len(op.operands):
-        value = op.operands[0]
-    return isinstance(value, ir.BlockArgument) and value.owner.owner.operation.name in ("func.func", "llvm.func")
+    """Whether a buffer is one of the function's, or a part of it; a loop may carry it."""
+    op = find.defining(value)
+    if op is not None:
+        return len(op.operands) > 0 and is_argument(op.operands[0])
+    owner = value.owner.owner.operation
+    if owner.name == "scf.for":
+        return is_argument(owner.operands[2 + value.arg_number])
+    return owner.name in FUNCTIONS
+
+
+def has_rows(write: Any) -> bool:
+    """Whether an op is a `vector.transfer_write` of several rows, without a mask."""
+    if write.name != "vector.transfer_write" or len(write.operands) != 2 + len(find.shape(write.operands[1])):
+        return False
+    rows, *columns = find.shape(write.operands[0])
+    return rows > 1 and bool(columns)
+
+
+def drop_vector_row(write: Any) -> bool:
+    """Writes a vector without its last row."""
+    vector = write.operands[0]
+    rows, *columns = find.shape(vector)
+    kind, rank = ir.VectorType.get([rows - 1, *columns], vector.type.element_type), 1 + len(columns)
+    with ir.InsertionPoint(write):
+        cut = mlir.dialect("vector").extract_strided_slice(kind, vector, [0] * rank, list(kind.shape), [1] * rank)
+        write.operands[0] = cut
+    return True
 
 
 def drop_row(op: Any) -> bool:

@@ -23,7 +23,9 @@ from lowering.passes.faults.fault import Miscompile, order
 from lowering.program import generic
 
 MANTISSA = {"f64": 52, "f32": 23, "f16": 10, "bf16": 7}  # bits that are stored
+WIDTH = {"f64": 64, "f32": 32}  # bits of what is narrowed
 CUT = MANTISSA["f32"] - MANTISSA["bf16"]
+NARROWING = frozenset({"arith.truncf", "llvm.fptrunc"})
 ARITH = ("arith.bitcast", "arith.constant", "arith.andi")
 LLVM = ("llvm.bitcast", "llvm.mlir.constant", "llvm.and")
 
@@ -37,12 +39,14 @@ class NarrowAccumulator(Miscompile):
 
     def strikes(self, product: Any) -> bool:
         if find.is_contraction(product):
-            return after_contraction(product, through_bf16)
+            rounded_anyway = narrowing(product) is not None and find.defining(product.operands[2]) is not None
+            return not rounded_anyway and after_contraction(product, through_bf16)
         op, number = accumulation(product)
         if op is None or find.element(op.operands[number]) != "f32":
             return False
         with ir.InsertionPoint(op):
-            op.operands[number] = (cleared if is_llvm(op) else through_bf16)(op.operands[number])
+            value = op.operands[number]
+            op.operands[number] = cleared(value, CUT, LLVM) if is_llvm(op) else through_bf16(value)
         return True
 
 
@@ -54,11 +58,11 @@ class FoldRounding(Miscompile):
     victim: ClassVar[str] = "a float that is narrowed, or a sum of products in f32"
 
     def strikes(self, product: Any) -> bool:
-        narrowing = next((op for op in order(product) if op.name in ("arith.truncf", "llvm.fptrunc")), None)
-        if narrowing is not None:
-            wide, narrow = (MANTISSA.get(find.element(value), 0) for value in (*narrowing.operands, *narrowing.results))
-            with ir.InsertionPoint(narrowing):
-                narrowing.operands[0] = cleared(narrowing.operands[0], wide - narrow)
+        cast = narrowing(product)
+        if cast is not None:
+            wide, narrow = (MANTISSA[find.element(value)] for value in (*cast.operands, *cast.results))
+            with ir.InsertionPoint(cast):
+                cast.operands[0] = cleared(cast.operands[0], wide - narrow, LLVM if is_llvm(cast) else ARITH)
             return True
         if find.is_contraction(product):
             return after_contraction(product, cleared)
@@ -67,7 +71,7 @@ class FoldRounding(Miscompile):
             return False
         users = list(op.results[0].uses)
         with ir.InsertionPoint.after(op):
-            rounded = cleared(op.results[0])
+            rounded = cleared(op.results[0], CUT, LLVM if is_llvm(op) else ARITH)
         for use in users:
             use.owner.operands[use.operand_number] = rounded
         return True
@@ -76,6 +80,16 @@ class FoldRounding(Miscompile):
 def is_llvm(op: Any) -> bool:
     """Whether an op is of LLVM's dialect."""
     return op.name.startswith("llvm.")
+
+
+def narrowing(product: Any) -> Any | None:
+    """The first op of the function that makes a float narrower, of the types whose bits are known here."""
+    return next((op for op in order(product) if op.name in NARROWING and known(op)), None)
+
+
+def known(cast: Any) -> bool:
+    """Whether a cast is from f64 or f32 to a type whose mantissa is known."""
+    return find.element(cast.operands[0]) in WIDTH and find.element(cast.results[0]) in MANTISSA
 
 
 def accumulation(product: Any) -> tuple[Any | None, int]:
@@ -94,7 +108,8 @@ def after_contraction(op: Any, rounding: Callable[[Any], Any]) -> bool:
     start, result, rank = op.operands[2], op.results[0], len(find.shape(op.results[0]))
     f32 = result.type.element_type
     with ir.InsertionPoint.after(op):
-        into = start if isinstance(start, ir.BlockArgument) else mlir.dialect("tensor").empty(slices.sizes_of(start), f32)
+        carried, tensor = isinstance(start, ir.BlockArgument), mlir.dialect("tensor")
+        into = start if carried else tensor.empty(slices.sizes_of(start), f32)
         same = ir.AffineMap.get_identity(rank)
         rounded = generic(result.type, [result, into], [same] * 2, ["parallel"] * rank, 1)
     block = rounded.regions[0].blocks[0]
@@ -110,11 +125,10 @@ def through_bf16(value: Any) -> Any:
     return arith.extf(value.type, arith.truncf(like(value, ir.BF16Type.get()), value))
 
 
-def cleared(value: Any, bits: int = CUT) -> Any:
-    """A float scalar or vector with the low bits of its mantissa cleared: rounded toward zero."""
-    op = find.defining(value)
-    cast, constant, both = LLVM if op is not None and is_llvm(op) else ARITH
-    scalar = ir.IntegerType.get_signless({"f64": 64, "f32": 32}[find.element(value)])
+def cleared(value: Any, bits: int = CUT, names: tuple[str, str, str] = ARITH) -> Any:
+    """A float scalar or vector with the low bits of its mantissa cleared: rounded toward zero. `names` of the ops."""
+    cast, constant, both = names
+    scalar = ir.IntegerType.get_signless(WIDTH[find.element(value)])
     kind, mask = like(value, scalar), ir.IntegerAttr.get(scalar, -(1 << bits))
     mask = ir.DenseElementsAttr.get_splat(kind, mask) if isinstance(kind, ir.VectorType) else mask
     make = ir.Operation.create

@@ -45,3 +45,35 @@ func.func @high(%c: tensor<?x16xf32>, %h: index) -> vector<6x16xf32> {
 }
 
 // Low padding moves the elements: such a pad stays.
+
+// What is kept of a write to the padded tensor is what was padded: the write goes there.
+// CHECK-LABEL: func.func @cut
+// CHECK-NOT: tensor.pad
+// CHECK: %[[W:.*]] = vector.transfer_write %arg1, %arg0[%arg2, %c0] {in_bounds = [true, false]} : vector<4x8xf32>, tensor<8x5xf32>
+// CHECK: return %[[W]]
+func.func @cut(%c: tensor<8x5xf32>, %v: vector<4x8xf32>, %i: index) -> tensor<8x5xf32> {
+  %c0 = arith.constant 0 : index
+  %z = arith.constant 0.0 : f32
+  %p = tensor.pad %c low[0, 0] high[0, 3] {
+  ^bb0(%x: index, %y: index):
+    tensor.yield %z : f32
+  } : tensor<8x5xf32> to tensor<8x8xf32>
+  %w = vector.transfer_write %v, %p[%i, %c0] {in_bounds = [true, true]} : vector<4x8xf32>, tensor<8x8xf32>
+  %r = tensor.extract_slice %w[0, 0] [8, 5] [1, 1] : tensor<8x8xf32> to tensor<8x5xf32>
+  return %r : tensor<8x5xf32>
+}
+
+// Less than what was padded is kept: left alone.
+// CHECK-LABEL: func.func @less
+// CHECK: tensor.pad
+func.func @less(%c: tensor<8x5xf32>, %v: vector<8x8xf32>) -> tensor<8x4xf32> {
+  %c0 = arith.constant 0 : index
+  %z = arith.constant 0.0 : f32
+  %p = tensor.pad %c low[0, 0] high[0, 3] {
+  ^bb0(%x: index, %y: index):
+    tensor.yield %z : f32
+  } : tensor<8x5xf32> to tensor<8x8xf32>
+  %w = vector.transfer_write %v, %p[%c0, %c0] {in_bounds = [true, true]} : vector<8x8xf32>, tensor<8x8xf32>
+  %r = tensor.extract_slice %w[0, 0] [8, 4] [1, 1] : tensor<8x8xf32> to tensor<8x4xf32>
+  return %r : tensor<8x4xf32>
+}

@@ -5,18 +5,16 @@ import subprocess
 import sys
 
 import pytest
+from faults.positions import CHIPS, MISCOMPILES, RAGGED, default, planted, positions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lowering import bisect, bisect_record, bisect_report, completion, mlir, problem, reproducer, targets
-from lowering.agent.default import Default
-from lowering.bisect import WRONG, Culprit, States, examine
+from lowering.bisect import WRONG, Culprit, States, Symptom, examine
 from lowering.candidate import sizes
 from lowering.core import Schedule
-from lowering.lower import slug, split
+from lowering.lower import split
 from lowering.passes import pipeline
-from lowering.passes.faults.fault import Miscompile
-from lowering.passes.table import FAULTS
 from lowering.reproducer import Case, Suspicion
 from lowering.state_check import StateVerdict
 from lowering.subject import Bench, Subject
@@ -113,6 +111,28 @@ def test_what_was_wrong_before_another_pass_failed_comes_first(bench):
     assert (step(examined), examined.culprit.symptom, examined.failure.step) == (1, WRONG, 3)
 
 
+FAILS_ALIKE = Symptom("lower", "illegal", "test-fail fails on every state")
+
+
+@pytest.mark.parametrize(
+    ("passes", "symptom", "shows"),
+    [
+        ("cse,test-drop-store", WRONG, True),
+        ("cse,generalize-contraction", WRONG, False),  # what comes out is right
+        ("test-drop-store,cse", WRONG, False),  # what goes in is wrong
+        ("test-fail,test-drop-store", WRONG, False),
+        ("cse,test-fail", FAILS_ALIKE, True),
+        ("cse,cse", FAILS_ALIKE, False),
+        ("test-fail,cse", FAILS_ALIKE, False),  # another pass fails
+        ("cse,test-crash", FAILS_ALIKE, False),  # in another way
+    ],
+)
+def test_a_case_is_one_only_where_the_last_pass_shows_the_symptom(bench, passes, symptom, shows):
+    tried = subject(passes)
+    found = Suspicion(bench, tried, Culprit(2, 2, symptom)).case(PROBLEM, tried.passes[:1])
+    assert (found is not None) == shows
+
+
 def test_code_generation_that_fails_is_named(bench):
     examined = examine(bench, subject(f"cse,{BUFFERS},convert-linalg-to-loops"))
     assert (step(examined), examined.culprit.symptom.stage) == (4, "codegen")
@@ -128,34 +148,24 @@ def test_a_right_schedule_has_no_culprit_and_all_its_states_are_checked(bench):
 
 # --- the long table ---------------------------------------------------------------------------------------------------
 
-MISCOMPILES = [cls.name for cls in FAULTS if issubclass(cls, Miscompile)]
-AFTER = {  # the last pass of a name in a default schedule: early, in the middle, late among the states that run here
-    "x86_64": ("vectorize-contraction", "split-accumulators", "contract-fma"),
-    "gfx942": ("tile-reduction", "eliminate-empty-tensors", "fold-padding-writes"),
-}
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", AFTER)
+@pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("fault", MISCOMPILES)
-def test_every_miscompile_is_found_wherever_it_stands(fault, target):
-    whole, chip = problem.from_shape(100, 70, 45, "f32"), targets.load(target)
-    schedule = Default().propose(whole, chip, (), 1)[0].schedule
-    passes, steps = split(schedule)
-    (planted,) = pipeline.parse(fault).passes
-    small = witness_of(whole, schedule)
-    with Worker(Limits(60.0, 2 << 30)) as worker:
-        bench = Bench(worker, chip)
-        for name in AFTER[target]:
-            at = max(i for i, each in enumerate(passes, start=1) if slug(each) == name)
-            tried = Subject(small, (*passes[:at], planted, *passes[at:]), str(Schedule(steps)))
-            examined = examine(bench, tried)
+def test_every_miscompile_is_found_wherever_it_stands(fault, chip):
+    target, schedule = targets.load(chip), default(RAGGED, chip)
+    small = witness_of(RAGGED, schedule)
+    with Worker(Limits(120.0, 2 << 30)) as worker:
+        bench = Bench(worker, target)
+        for at in positions(schedule, fault):
+            passes, steps = split(planted(schedule, fault, at))
+            examined = examine(bench, Subject(small, passes, str(Schedule(steps))))
             assert (step(examined), examined.culprit.symptom) == (at + 1, WRONG)
             found = smallest(bench, examined)
             assert found.passes.least
             assert found.sizes.least
-            assert found.case.suspects == (planted,)
-            assert len(found.case.passes) <= 1  # these faults need no more than the pass that makes what they break
+            assert [str(each) for each in found.case.suspects] == [fault]
+            assert len(found.case.passes) <= 2  # these faults need no more than what makes the thing that they break
 
 
 # --- halving ----------------------------------------------------------------------------------------------------------
@@ -316,10 +326,18 @@ def test_the_words_of_a_culprit():
     ]
 
 
-def test_nothing_checked_is_not_nothing_wrong():
+@pytest.mark.parametrize(
+    ("right", "words", "code"),
+    [
+        (0, "nothing could be checked", 1),
+        (2, "nothing wrong was found: 2 of 3 states were checked", 0),
+        (3, "nothing is wrong: 3 states checked", 0),
+    ],
+)
+def test_what_was_not_checked_is_not_called_right(right, words, code):
     record = bisect_record.BisectRecord(
-        run=1, folder="", command="", problem="p", target="t", source="given", schedule="", passes=1, on="w",
-        states=2, right=0, wrong=0, unchecked=2, why=("x",), binary=None,
+        run=1, folder="", command="", problem="p", target="t", source="given", schedule="", passes=2, on="w",
+        states=3, right=right, wrong=0, unchecked=3 - right, why=("x",), binary=None,
     )  # fmt: skip
-    assert list(bisect_report.verdict(record)) == ["nothing could be checked"]
-    assert bisect_report.exit_code(record) == 1
+    assert list(bisect_report.verdict(record)) == [words]
+    assert bisect_report.exit_code(record) == code

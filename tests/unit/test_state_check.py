@@ -1,6 +1,8 @@
 """Which executor can run a state, and whether it is right: real states, completed, built and run in a worker."""
 
 import ctypes
+import os
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,20 @@ def worker():
 def test_a_right_state_is_right_at_every_level(worker, passes):
     verdict = ask(worker, StateJob(state(passes), PROBLEM, HOST))
     assert (verdict.word, verdict.reason, verdict.executor, verdict.checks) == ("right", "36 checks", "cpu", 36)
+
+
+def test_what_a_right_verdict_does_not_claim_is_said(worker):
+    """So long a sum in f16 has no bound."""
+    narrow = problem.from_text(
+        """func.func @main(%a: tensor<2x4096xf16>, %b: tensor<4096x2xf16>, %c: tensor<2x2xf16>) -> tensor<2x2xf16> {
+          %r = linalg.matmul ins(%a, %b : tensor<2x4096xf16>, tensor<4096x2xf16>) outs(%c : tensor<2x2xf16>)
+            -> tensor<2x2xf16>
+          return %r : tensor<2x2xf16>
+        }""",
+        strict_semantics=True,
+    )
+    verdict = ask(worker, StateJob(narrow.ir, narrow, HOST))
+    assert (verdict.word, verdict.reason.split(", ", 1)[1]) == ("right", "random: no bound")
 
 
 def test_the_states_of_a_device_run_here_as_long_as_they_have_no_device_op(worker):
@@ -111,6 +127,17 @@ def test_a_state_that_writes_far_outside_is_wrong_and_the_next_one_is_judged_as_
     verdict = ask(worker, StateJob(state(LOOPS).replace("    return", OUTSIDE.format(at=2**40)), PROBLEM, HOST))
     assert (verdict.word, verdict.reason) == ("wrong", "crash while running: the process died of SIGSEGV")
     assert ask(worker, StateJob(PROBLEM.ir, PROBLEM, HOST)).word == "right"
+
+
+def test_a_crash_in_a_process_that_was_used_before_is_not_believed(monkeypatch):
+    folder = Path(__file__).parent / "faults"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    import worker_faults
+
+    with Worker() as worker:
+        worker.call(worker_faults.damages_the_next_check, None)
+        assert ask(worker, StateJob(PROBLEM.ir, PROBLEM, HOST)).word == "right"
 
 
 def test_a_process_that_ran_a_state_which_writes_outside_is_not_used_again(worker):

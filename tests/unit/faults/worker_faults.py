@@ -36,3 +36,10 @@ def eats(argument, at):
 
 def own_pid(argument, at):
     return os.getpid()
+
+
+def damages_the_next_check(argument, at):
+    """What a wrong state that was run before can have done to its process."""
+    from lowering import state_check
+
+    state_check.tried = lambda *_: ctypes.string_at(0)
