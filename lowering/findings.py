@@ -61,11 +61,16 @@ class PairFinding:
 
 @dataclass(frozen=True)
 class OrderFinding:
-    """A state on which the order of two passes decides how fast it can become: the best ends after each order."""
+    """A state on which the order of two passes decides how fast it can become: the best ends after each order.
+
+    It is the first such state for this pair, `done` passes from the root. Both orders lead to states that are as far
+    from the root as each other, so as many passes were tried after the one as after the other.
+    """
 
     first: str
     second: str
     state: int
+    done: int
     faster: int  # the end after first, second
     slower: int  # the end after second, first
     ratio: float  # slower / faster, measured seconds
@@ -218,21 +223,24 @@ def pair_finding(first: str, second: str, there: Counter[str], back: Counter[str
     )
 
 
-def order_findings(leads: Successors, times: Mapping[int, float], least: float = 1.1) -> list[OrderFinding]:
-    """The pairs whose order decides by at least `least` how fast the code can become, with the state that shows most.
+def order_findings(
+    leads: Successors, depths: Mapping[int, int], times: Mapping[int, float], least: float = 1.1
+) -> list[OrderFinding]:
+    """The pairs whose order decides by at least `least` how fast the code can become, each on the first such state.
 
     The best end after an order is the fastest measured one that the graph leads to from there.
     """
     best = best_ends(leads, times)
     found: dict[tuple[str, str], OrderFinding] = {}
-    for state, there in leads.items():
+    for state in sorted(leads, key=lambda each: (depths[each], each)):
+        there = leads[state]
         for pair in diamonds(state, there):
             one, other = after_both(leads, there, *pair), after_both(leads, there, *reversed(pair))
-            if one is None or other is None or one == other or one not in best or other not in best:
+            if one is None or other is None or one not in best or other not in best or depths[one] != depths[other]:
                 continue
-            row = ordered(pair, state, best[one], best[other], times)
-            if row.ratio >= least and row.ratio > found.get((row.first, row.second), row).ratio - 1e-9:
-                found[row.first, row.second] = row
+            row = ordered(pair, state, depths[state], best[one], best[other], times)
+            if row.ratio >= least:
+                found.setdefault((row.first, row.second), row)
     return sorted(found.values(), key=lambda row: -row.ratio)
 
 
@@ -242,11 +250,14 @@ def after_both(leads: Successors, there: Mapping[str, int | None], first: str, s
     return None if middle is None else leads.get(middle, {}).get(second)
 
 
-def ordered(pair: Sequence[str], state: int, one: int, other: int, times: Mapping[int, float]) -> OrderFinding:
+def ordered(
+    pair: Sequence[str], state: int, done: int, one: int, other: int, times: Mapping[int, float]
+) -> OrderFinding:
     """The finding of a pair whose orders have `one` and `other` as their best ends."""
-    if times[one] <= times[other]:
-        return OrderFinding(pair[0], pair[1], state, one, other, times[other] / times[one])
-    return OrderFinding(pair[1], pair[0], state, other, one, times[one] / times[other])
+    first, second = pair
+    if times[one] > times[other]:
+        first, second, one, other = second, first, other, one
+    return OrderFinding(first, second, state, done, one, other, times[other] / times[one])
 
 
 def best_ends(leads: Successors, times: Mapping[int, float]) -> dict[int, int]:

@@ -290,6 +290,13 @@ class Graph:
             found.append(self.words[via])
             state = parent
 
+    def depths(self) -> dict[int, int]:
+        """How many passes first led to each state."""
+        found: dict[int, int] = {}
+        for state, parent in self.db.execute("SELECT id, parent FROM states ORDER BY id"):
+            found[state] = 0 if parent is None else found[parent] + 1
+        return found
+
     def digraph(self) -> nx.DiGraph:
         """The nodes and active edges for networkx, without parallel edges: `passes` names those between two nodes."""
         graph: nx.DiGraph = nx.DiGraph()

@@ -161,9 +161,10 @@ def order(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], 
         return f"{duration(each.seconds or 0)} (run {each.run})"
 
     rows = tuple(
-        (o.first, o.second, f"{o.ratio:.2f}", best(o.faster), best(o.slower), str(o.state)) for o in record.order
+        (o.first, o.second, f"{o.ratio:.2f}", best(o.faster), best(o.slower), f"{o.state}, after {o.done} passes")
+        for o in record.order
     )
-    return ("do first", "then", "times faster", "best after it", "best the other way", "at state"), rows
+    return ("do first", "then", "times faster", "best after it", "best the other way", "from state"), rows
 
 
 def passes(record: GraphRecord) -> Section:

@@ -239,7 +239,7 @@ def recorded(
         unbuilt=tuple(Counter(built[s]["failure"] for s in ends if s in built and built[s]["failure"]).most_common()),
         not_tried=max(0, len(ends) - work.build),
         binaries=tuple(binaries),
-        order=tuple(findings.order_findings(leads, times)),
+        order=tuple(findings.order_findings(leads, graph.depths(), times)),
         checks=checked,
         toolchain=versions(),
     )

@@ -1,8 +1,10 @@
 """What the test-only passes share, and where in a state a miscompile strikes.
 
-A miscompile leaves IR that verifies and that the rest of a schedule still lowers, and computes something wrong. It
-strikes at the *first product* of a state, of the highest level that is there: a linalg contraction, `vector.contract`,
-a multiply-add, a multiplication. That one belongs to a tile that is always there; the last may be one of padding alone.
+A miscompile leaves IR that verifies and computes something wrong; the passes after it lower that as they would the
+right one, but for some that look closely at what was changed (`pack`, for one, at slices along K).
+
+It strikes at the *first product* of a state, of the highest level that is there: a linalg contraction,
+`vector.contract`, a multiply-add, a multiplication. That one belongs to a full tile; the last may be padding alone.
 """
 
 from __future__ import annotations

@@ -103,14 +103,22 @@ def test_orders_are_the_ways_on_which_nothing_fails(made):
 
 def test_the_order_that_decides(made):
     graph, numbers = made
-    times = {numbers["6"]: 1.0}
-    assert order_findings(successors(graph), times) == []  # both orders of p and q lead on to 6
-    graph.record(numbers["4"], "s", state("7"))
-    leads = {**successors(graph), numbers["4"]: {"s": numbers["6"] + 1}}
-    (found,) = order_findings(leads, {**times, numbers["6"] + 1: 3.0})
-    assert (found.first, found.second, found.state) == ("q", "p", 1)
+    depths, times = graph.depths(), {numbers["6"]: 1.0}
+    assert order_findings(successors(graph), depths, times) == []  # both orders of p and q lead on to 6
+    seven = graph.record(numbers["4"], "s", state("7"))
+    leads = {**successors(graph), numbers["4"]: {"s": seven}}
+    (found,) = order_findings(leads, {**graph.depths(), numbers["5"]: 2}, {**times, seven: 3.0})
+    assert (found.first, found.second, found.state, found.done) == ("q", "p", 1, 0)
     assert found.ratio == 3.0
-    assert (found.faster, found.slower) == (numbers["6"], numbers["6"] + 1)
+    assert (found.faster, found.slower) == (numbers["6"], seven)
+
+
+def test_orders_that_were_not_explored_as_far_are_not_compared(made):
+    graph, numbers = made
+    depths = graph.depths()
+    times = {numbers["4"]: 3.0, numbers["5"]: 1.0}
+    assert len(order_findings(successors(graph), {**depths, numbers["5"]: 2}, times)) == 1
+    assert order_findings(successors(graph), {**depths, numbers["5"]: 1}, times) == []
 
 
 def test_states_on_every_way(made):

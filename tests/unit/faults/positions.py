@@ -1,8 +1,8 @@
 """Where each planted miscompile of `lowering.passes.faults` is put into a default schedule, and the problems for it.
 
-At each of these places the state before is right and the state after is wrong, and so is every later one; and the
-schedule with the fault in it still lowers to a binary (test_faults.py). Those of a GPU's schedule are before
-`map-blocks`, where a state still runs on a CPU.
+At each of these places the state before is right, the state after and the last one that a CPU runs are wrong, and the
+schedule with the fault in it still lowers to a binary: test_faults.py sees to that. Those of a GPU's schedule stand
+before `map-blocks`, where a state still runs on a CPU.
 """
 
 from __future__ import annotations
