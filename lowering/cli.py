@@ -84,6 +84,13 @@ def common(
     """Nothing is common to the commands but this."""
 
 
+SOURCE = typer.Argument(metavar="FILE|-", help="An MLIR module, or stdin. None: the problem of --shape.")
+TARGET = typer.Option(help="See `lower targets`.", show_default="this machine's CPU")
+SHAPE = typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")
+DTYPE = typer.Option(help="Element type of A and B.", show_default="f16")
+OUT_DTYPE = typer.Option(help="Element type of the result.", show_default="that of A and B")
+LAYOUT = typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")
+STRICT = typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
 RUNS = typer.Option(help="Where the run folders are.")
 OUTPUT = typer.Option("-o", "--output", help="Write here instead of to stdout.")
 
@@ -96,11 +103,11 @@ def main_job(
             metavar="FILE|-|x.py:f", help="An MLIR module, stdin, or a torch program. None: the problem of --shape."
         ),
     ] = "",
-    target: Annotated[str, typer.Option(help="See `lower targets`.")] = "",
-    shape: Annotated[str, typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")] = "",
-    dtype: Annotated[str, typer.Option(help="Element type of A and B.", show_default="f16")] = "",
-    out_dtype: Annotated[str, typer.Option(help="Element type of the result.", show_default="that of A and B")] = "",
-    layout: Annotated[str, typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")] = "",
+    target: Annotated[str, TARGET] = "",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -122,9 +129,7 @@ def main_job(
         int, typer.Option(help="Of a torch program: lower only contraction N.", show_default="each in turn")
     ] = 0,
     example: Annotated[list[str], typer.Option("--input", help="Of a torch program: an input, as 128x512xf32.")] = [],  # noqa: B006
-    strict_semantics: Annotated[
-        bool, typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
-    ] = False,
+    strict_semantics: Annotated[bool, STRICT] = False,
     timeout: Annotated[float, typer.Option(help="Seconds a candidate may take.")] = 300.0,
     seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
 ) -> int:
@@ -179,24 +184,17 @@ def doctor_command() -> int:
 
 @app.command("report")
 def report_command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's number, its folder, or `last`.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's number, its folder, `last`, or the folder of a graph.")
+    ] = "last",
     runs: Annotated[str, RUNS] = "runs",
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> int:
     """Shows a run again, from its record alone."""
-    from lowering import report
+    from lowering import again
 
-    return report.main(run, Path(runs), "json" if as_json else "markdown" if markdown else "text")
-
-
-SOURCE = typer.Argument(metavar="FILE|-", help="An MLIR module, or stdin. None: the problem of --shape.")
-TARGET = typer.Option(help="See `lower targets`.", show_default="this machine's CPU")
-SHAPE = typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1024x1024")
-DTYPE = typer.Option(help="Element type of A and B.", show_default="f16")
-OUT_DTYPE = typer.Option(help="Element type of the result.", show_default="that of A and B")
-LAYOUT = typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")
-STRICT = typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
+    return again.main(run, Path(runs), "json" if as_json else "markdown" if markdown else "text")
 
 
 @app.command("graph")

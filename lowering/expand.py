@@ -40,7 +40,8 @@ class Task:
 class Job:
     """Some tasks of one problem; picklable. `graph` names the graph whose states they are.
 
-    `again`: an earlier answer was lost, so the texts of all states are to be sent.
+    `again`: an earlier answer was lost, so the texts of all states are to be sent. `news`: states that the graph holds
+    by now, without their texts, so that no second worker prints and describes them.
     """
 
     graph: str
@@ -48,6 +49,7 @@ class Job:
     target: Target
     tasks: tuple[Task, ...]
     again: bool = False
+    news: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,15 @@ def expand(job: Job, at: Callable[[str], None]) -> list[Expanded]:
     """Tries all that a job asks for."""
     if job.again:
         MEMORIES.pop(job.graph, None)
+    memory = MEMORIES.setdefault(job.graph, Memory())
+    for state in job.news:
+        memory.put(state)
     return [expand_state(job, task) for task in job.tasks]
 
 
 def expand_state(job: Job, task: Task) -> Expanded:
     """Tries one state's passes."""
-    memory = MEMORIES.setdefault(job.graph, Memory())
+    memory = MEMORIES[job.graph]
     text = unpack(task.packed)
     module = mlir.parse(text)
     opened = tuple((name, tuple(choices(name, module, job))) for name in task.opened)
@@ -114,13 +119,13 @@ class Memory:
         self.sent: dict[bytes, bytes] = {}  # digest of a text -> that of its normal form
         self.marks: dict[bytes, Reached] = {}  # fingerprint -> the state, without its text
 
-    def put(self, mark: bytes, state: Reached) -> None:
-        """Keeps a state that is being sent."""
+    def put(self, state: Reached) -> None:
+        """Keeps a state that the graph holds, or is being sent."""
         if len(self.marks) >= MOST:
             self.sent.clear()
             self.marks.clear()
         self.sent[state.digest] = state.normal
-        self.marks[mark] = Reached(False, state.digest, state.normal, state.size)
+        self.marks[state.mark] = state.without_text()
 
 
 MEMORIES: dict[str, Memory] = {}
@@ -148,24 +153,24 @@ def reached(module: Any, step: Pass, mark: bytes, memory: Memory, problem: Probl
     digest = hashlib.sha256(text.encode()).digest()
     normal = memory.sent.get(digest)
     if normal is not None:
-        return Reached(False, digest, normal, len(text))
+        return Reached(False, digest, normal, len(text), mark=mark)
     check_entry(module, problem.arguments)
-    found = described(module, text, digest)
-    memory.put(mark, found)
+    found = described(module, text, digest, mark)
+    memory.put(found)
     return found
 
 
-def described(module: Any, text: str, digest: bytes) -> Reached:
+def described(module: Any, text: str, digest: bytes, mark: bytes) -> Reached:
     """A state with all that the graph keeps of it."""
     normal = bytes.fromhex(normal_digest(module, text))
-    return Reached(False, digest, normal, len(text), pack(text), " ".join(sorted(op_counts(text))))
+    return Reached(False, digest, normal, len(text), pack(text), " ".join(sorted(op_counts(text))), mark)
 
 
 def root(problem: Problem) -> Reached:
     """The state that a graph starts from: the problem as it was read."""
     module = mlir.parse(problem.ir)
     text = mlir.text(module)
-    return described(module, text, hashlib.sha256(text.encode()).digest())
+    return described(module, text, hashlib.sha256(text.encode()).digest(), b"")
 
 
 def fingerprint(module: Any) -> bytes:

@@ -8,7 +8,7 @@ the order of the level, whoever worked them out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lowering.core import Problem, Target
 from lowering.expand import Expanded, Job, Task, expand, named
@@ -77,6 +77,8 @@ class Exploration:
         self.progress = Progress(states=len(graph), edges=graph.count()[1])
         self.known = graph.expanded()
         self.learner = Learner(graph) if space.prune else None
+        self.news: list[Reached] = []  # the states recorded in this run
+        self.told: dict[Worker, int] = {}  # how many of them a worker was told of
         self.cut = False
 
     def run(self) -> Walked:
@@ -156,7 +158,7 @@ class Exploration:
         self.progress.tried, self.progress.left = 0, sum(width(task) for task in tasks)
         self.progress.grew.append(self.progress.left)
         targets: dict[int, dict[str, Sequence[int]]] = {}
-        for job, results in self.pool.map(attempt, self.jobs(tasks)):
+        for job, results in self.pool.map(self.attempt, self.jobs(tasks)):
             for task, result in zip(job.tasks, results, strict=True):
                 found = self.record(result)
                 if task.state not in self.known:
@@ -183,12 +185,21 @@ class Exploration:
         if batch:
             yield Job(self.graph.name, self.space.problem, self.space.target, tuple(batch))
 
+    def attempt(self, worker: Worker, job: Job) -> list[Expanded]:
+        """What a worker makes of a job, told of the states that others found since its last one. Runs in a thread."""
+        known = len(self.news)
+        news = tuple(self.news[self.told.get(worker, 0) : known])
+        self.told[worker] = known
+        return attempt(worker, replace(job, news=news))
+
     def record(self, found: Expanded) -> dict[str, Sequence[int]]:
         """Stores a state's edges: where each move leads."""
         before = len(self.graph)
         targets: dict[str, Sequence[int]] = {}
         for text, result in found.edges:
             target = self.graph.record(found.state, text, result)
+            if isinstance(result, Reached) and result.packed is not None:
+                self.news.append(result.without_text())
             if self.learner is not None:
                 self.learner.see(text, found.state, isinstance(result, Reached))
             if target is not None:

@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS binaries (state INTEGER PRIMARY KEY, built TEXT NOT N
 class Reached:
     """A state that a pass led to, as the worker hands it over; `packed` is None where the same worker sent it before.
 
-    `same`: its text is that of the source.
+    `same`: its text is that of the source. `mark`: the worker's own short name of the module.
     """
 
     same: bool
@@ -68,6 +68,11 @@ class Reached:
     size: int = 0
     packed: bytes | None = None
     ops: str = ""  # names of its ops, sorted, with blanks between
+    mark: bytes = b""
+
+    def without_text(self) -> Reached:
+        """What is enough of a state that the graph holds."""
+        return Reached(False, self.digest, self.normal, self.size, mark=self.mark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ witness first, with every check, and at full size after.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import lcm
 
 from lowering import problem as problems
 from lowering.core import Pass, Problem, Schedule
@@ -18,13 +19,16 @@ LEAST = (8, 8, 16)  # of M, N and a K step: a schedule without tiles is not chec
 
 
 def witness_of(problem: Problem, schedule: Schedule) -> Problem:
-    """The witness that keeps what a schedule's largest tiles distinguish, each in the loop that its pass tiles."""
+    """The witness that keeps what a schedule's tiles distinguish, each in the loop that its pass tiles.
+
+    It has the problem's remainder by the least common multiple of a loop's tiles, so by each of them.
+    """
     node = problems.program(problem.ir).contract
     tiles: dict[int, int] = {}
     for each in schedule.passes:
         for loop, size in zip(tiled_loops(each, node), each.tile(), strict=True):
             if size > 1:
-                tiles[loop] = max(tiles.get(loop, 1), size)
+                tiles[loop] = lcm(tiles.get(loop, 1), size)
     for loops, least in zip((node.dims.m, node.dims.n, node.dims.k), LEAST, strict=True):
         found = [loop for loop in loops if loop in tiles] or loops[-1:]
         tiles.update({loop: tiles.get(loop, 1) * -(-least // tiles.get(loop, 1)) for loop in found})

@@ -24,11 +24,11 @@ LAYERS = (
     ("core",),
     ("mlir", "problem", "find"),
     ("passes", "targets"),
-    ("codegen", "lower", "verify", "timing", "worker", "candidate"),
-    ("graph", "store", "resume"),
+    ("codegen", "lower", "verify", "timing", "worker", "candidate", "state_check", "normal", "op_counts"),
+    ("graph", "store", "resume", "plan", "explore", "miscompiles", "terminals", "findings", "bisect"),
     ("agent",),
-    ("search", "report", "diff", "diff_report"),
-    ("cli", "frontend", "opt", "listing", "doctor"),
+    ("search", "report", "diff", "diff_report", "graph_record", "graph_report", "graph_run"),
+    ("cli", "frontend", "opt", "listing", "doctor", "graph_command", "bisect_command"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -6,6 +6,7 @@ from lowering import mlir, problem
 from lowering.core import Schedule
 from lowering.find import contraction
 from lowering.passes.common.tile import Tile
+from lowering.passes.pipeline import parse
 from lowering.passes.x86.kernel import kernel
 from lowering.passes.x86.tile_cache import TileCache
 from lowering.problem import from_shape, from_text
@@ -95,3 +96,11 @@ def test_the_loop_that_the_pass_tiles_is_shrunk_by_its_tile(text, each, expected
         tiled = [size for size, now in zip(before, expected, strict=True) if now > 2]
         sizes = [found.size(loop) for loop in (found.m, found.n, found.k)]
         assert sorted(tiled) == sorted(sizes)
+
+
+def test_every_tile_of_a_loop_is_kept_apart():
+    large = problem.from_shape(1000, 64, 64, "f32")
+    small = witness_of(large, parse("tile{tile-sizes=16,16},pad{tile-sizes=20,16,1}"))
+    m = small.contraction.m
+    assert m == 120  # the least common multiple of 16 and 20, and 1000's remainder by it
+    assert (m % 16, m % 20) == (1000 % 16, 1000 % 20)

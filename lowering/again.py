@@ -1,0 +1,33 @@
+"""`lower report`: a run, a graph or a bisection again, from its record alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lowering import bisect_record, bisect_report, graph_record, graph_report, report
+
+
+def main(run: str, runs: Path, form: str) -> int:
+    """Prints a report as text, markdown or json; the exit code is that of the command that made it."""
+    for folder in (runs / run, Path(run)):
+        if graph_record.is_graph(folder):
+            return graph(folder, form)
+        if (folder / bisect_record.FILE).is_file():
+            return bisection(folder, form)
+    return report.main(run, runs, form)
+
+
+def graph(folder: Path, form: str) -> int:
+    """A graph's report."""
+    record = graph_record.read(folder)
+    forms = {"text": graph_report.text, "markdown": graph_report.markdown}
+    print(forms[form](record) if form in forms else graph_record.as_json(record).decode())
+    return graph_report.exit_code(record)
+
+
+def bisection(folder: Path, form: str) -> int:
+    """A bisection's report."""
+    record = bisect_record.read((folder / bisect_record.FILE).read_text())
+    forms = {"text": bisect_report.text, "markdown": bisect_report.markdown, "json": bisect_record.as_json}
+    print(forms[form](record))
+    return bisect_report.exit_code(record)
