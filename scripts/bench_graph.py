@@ -108,7 +108,7 @@ def run(level: Level, processes: int, states: int, folder: Path) -> Run:
 
 
 def limit(level: Level) -> float:
-    """How much faster two processes are than one where they have nothing to tell each other: the machine's own ratio."""
+    """How much faster two processes are than one where they share nothing: the ratio of the machine itself."""
     root = expand.root(level.start)
     assert root.packed is not None
     instances, _ = pipeline.parse_moves(level.passes)
