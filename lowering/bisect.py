@@ -3,7 +3,8 @@
 A schedule is lowered once. A pass that fails, crashes, hangs or eats memory is the one that was running. The states
 are checked (state_check.py), and the first wrong one is found by halving: one state is right, a later one is wrong, and
 a state between them takes the place of the one or the other until they are neighbours. States that cannot be checked
-are passed over; where only such states are left between the two, the culprit is a range.
+are passed over; where only such states are left between the two, the culprit is a range, and each step of it is left
+out once: without the culprit the binary is right.
 
 The steps of a schedule are numbered from 1; the one after its last pass is code generation, 0 is the input itself.
 """
@@ -41,6 +42,7 @@ class Culprit:
     """The bad step is among `first` to `last`; of one step the two are the same.
 
     `before` and `after` are what is known of the states around it, checked with `steps`; or `failure` says what it did.
+    `mends`: the steps of a range without which, each left out alone, the binary is right.
     """
 
     first: int
@@ -51,6 +53,7 @@ class Culprit:
     after: StateVerdict | None = None
     failure: Failure | None = None
     log: str = ""
+    mends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,20 @@ def examine(bench: Bench, subject: Subject, every: bool = True) -> Examined:
         culprit = wrong_step(states, len(states.texts)) or after_last(states, binary)
     if culprit is None and every:
         culprit = wrong_between(states)
-    return Examined(subject, culprit and replace(culprit, steps=states.steps), states.survey(binary))
+    if culprit is not None:
+        culprit = replace(culprit, steps=states.steps, mends=tuple(mending(bench, subject, culprit)))
+    return Examined(subject, culprit, states.survey(binary))
+
+
+def mending(bench: Bench, subject: Subject, culprit: Culprit) -> Iterator[int]:
+    """The steps of a range whose states cannot be checked, without which the binary is right."""
+    last = min(culprit.last, len(subject.passes))
+    for number in range(culprit.first, last + 1) if culprit.first < culprit.last else ():
+        bench.on_step(f"leaving out step {number}")
+        tried = replace(subject, passes=(*subject.passes[: number - 1], *subject.passes[number:]))
+        lowering = bench.lower(tried)
+        if lowering.failure is None and bench.check(lowering.states[-1], tried, tried.steps, last=True).word == "right":
+            yield number
 
 
 def failed_step(lowering: Lowering, subject: Subject) -> Culprit | None:

@@ -177,7 +177,10 @@ def describe(
 def found(culprit: Culprit, subject: Subject) -> Found:
     """A culprit as it is recorded."""
     suspects = tuple(map(str, subject.passes[max(culprit.first - 1, 0) : culprit.last]))
-    base = Found(culprit.first, culprit.last, suspects, "wrong", culprit.steps, culprit.before, culprit.after)
+    base = Found(
+        culprit.first, culprit.last, suspects, "wrong", culprit.steps, culprit.before, culprit.after,
+        mends=culprit.mends,
+    )  # fmt: skip
     if culprit.failure is None:
         return base
     f = culprit.failure

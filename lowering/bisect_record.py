@@ -17,7 +17,8 @@ class Found:
     """A culprit: the steps `first` to `last` (0: the input; one more than there are passes: code generation).
 
     `does`: it makes a right state wrong, or it fails: then with a stage, a class, a reason and a place. `steps` are the
-    steps of code generation that the states `before` and `after` it were checked with.
+    steps of code generation that the states `before` and `after` it were checked with. `mends`: the steps of a range
+    without which, each left out alone, the binary is right.
     """
 
     first: int
@@ -31,6 +32,7 @@ class Found:
     kind: str = ""
     reason: str = ""
     where: str = ""
+    mends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def verdict(record: BisectRecord) -> Iterator[str]:
         yield f"{name} is wrong before any pass, once it is completed to a binary"
     elif found.first < found.last:
         yield f"the first wrong one is among {name}: the states between them cannot be checked"
+        mends = [f"step {n}, {found.suspects[n - found.first]}" for n in found.mends]
+        yield from ([f"left out alone, each of these makes the binary right: {'; '.join(mends)}"] if mends else [])
     elif found.last > record.passes:
         yield f"{name} makes a wrong binary of a right state"
     else:

@@ -51,11 +51,13 @@ class Promote(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Both operands or one, with and without padding, where a launch holds one vector contraction."""
         found = find.vector_contracts(state)
-        if len(found) != 1 or not any(op.name == "gpu.launch" for op in find.parents(found[0])):
+        launch = next((op for op in find.parents(found[0]) if op.name == "gpu.launch"), None) if found else None
+        if len(found) != 1 or launch is None or holds_forall(launch):
             return
         operands: tuple[tuple[Literal["a", "b"], ...], ...] = (("a", "b"), ("b",), ("a",))
         for names in operands:
-            if all(is_buffer_read(behind(found[0], "ab".index(name))[0]) for name in names):
+            reads = [behind(found[0], "ab".index(name))[0] for name in names]
+            if all(is_buffer_read(op) and op is not None and not from_threads(op.operands[0], launch) for op in reads):
                 yield from (cls(names, padding) for padding in (4, 0))
 
     def apply(self, module: Any) -> None:
@@ -63,6 +65,8 @@ class Promote(Pass):
         launch = next((op for op in find.parents(contract) if op.name == "gpu.launch"), None)
         if launch is None:
             raise PassError("looked for a vector.contract in a gpu.launch; map-blocks and map-threads make the launch")
+        if holds_forall(launch):
+            raise PassError("the launch holds an scf.forall: map-threads has to say first which thread does what of it")
         with mlir.scope():
             before = place(contract, launch)
             tiles = [tile_of(contract, "ab".index(name), launch, before, self.padding) for name in self.operands]
@@ -70,6 +74,11 @@ class Promote(Pass):
             for tile in tiles:
                 redirect(tile, contract)
         mlir.run(module, "canonicalize,cse")
+
+
+def holds_forall(launch: Any) -> bool:
+    """Whether a launch has loops that are not threads yet."""
+    return bool(mlir.walk(launch, lambda op: op.operation.name == "scf.forall"))
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int)
     if op is None or not is_buffer_read(op):
         found = "a block argument" if op is None else op.name
         raise PassError(f"looked for a vector.transfer_read of a buffer behind input {'ab'[operand]} and found {found}")
+    if from_threads(op.operands[0], launch):
+        raise PassError(f"input {'ab'[operand]} is read from another part of a buffer in each thread", str(op.location))
     rank = len(find.shape(op.operands[0]))
     forms = [linear(index) for index in list(op.operands)[1 : 1 + rank]]
     local = tuple(Linear(0, {v: f for v, f in form.terms.items() if is_local(v, launch, before)}) for form in forms)

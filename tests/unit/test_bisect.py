@@ -224,6 +224,15 @@ def test_a_wrong_binary_after_states_that_need_a_device_is_a_range():
     assert (found.first, found.last) == (2, 4)
 
 
+def test_the_step_of_a_range_without_which_the_binary_is_right(bench):
+    """As where the states of the range need a device: here they are only taken as unchecked."""
+    whole = subject(f"cse,generalize-contraction,canonicalize,test-drop-store,canonicalize,{TO_LLVM}")
+    one = Culprit(4, 4, WRONG)
+    assert list(bisect.mending(bench, whole, one)) == []  # no range
+    assert list(bisect.mending(bench, whole, Culprit(2, 6, WRONG))) == [4]
+    assert list(bisect.mending(bench, whole, Culprit(1, 3, WRONG))) == []
+
+
 def test_a_wrong_state_that_later_becomes_right_is_seen():
     found = bisect.wrong_between(states(["right", "right", "wrong", "right"], "right")[0])
     assert (found.first, found.last) == (2, 2)
