@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from lowering.core import Problem, Schedule, Target
 from lowering.explore import Pair, Progress, Space, Walked, explore
@@ -18,6 +18,7 @@ from lowering.plan import Along
 from lowering.pool import Pool
 from lowering.state_check import StateJob, StateVerdict, ask
 from lowering.witness import witness_of
+from lowering.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,18 @@ def check_all(
     done = witness.rows("verdicts")
     states = [state for state in range(1, len(witness) + 1) if state not in done]
     jobs = ((state, StateJob(witness.text(state), problem, target)) for state in states)
-    for number, ((state, _), verdict) in enumerate(pool.map(lambda worker, job: ask(worker, job[1]), jobs), start=1):
+    for number, ((state, _), verdict) in enumerate(pool.map(lambda worker, job: judged(worker, job[1]), jobs), start=1):
         witness.put("verdicts", state, asdict(verdict))
         witness.commit()
         watch(number)
+
+
+def judged(worker: Worker, job: StateJob) -> StateVerdict:
+    """The verdict of a state; none for one that takes too long: an order of passes may make a program merely slow."""
+    found = ask(worker, job)
+    if not found.endless:
+        return found
+    return replace(found, word="not checkable", reason="too slow to be checked in the time-out, or without an end")
 
 
 def verdicts(graph: Graph, witness: Graph, sizes: str, walked: Walked) -> Verdicts:

@@ -58,7 +58,7 @@ class StateVerdict:
     """What is known of a state, with a one-line reason; `executor` and the number of checks where it was run.
 
     `remembered`: an equal one had been run before in the same process. `binary` is the SHA-256 of what was run.
-    `harmful`: it wrote outside of its outputs.
+    `harmful`: it wrote outside of its outputs. `endless`: it is called wrong because it did not end in time.
     """
 
     word: Literal["right", "wrong", "not checkable"]
@@ -68,6 +68,7 @@ class StateVerdict:
     binary: str = ""
     remembered: bool = False
     harmful: bool = False
+    endless: bool = False
 
 
 def ask(worker: Worker, job: StateJob, on_step: Callable[[str], None] | None = None) -> StateVerdict:
@@ -89,7 +90,8 @@ def ask(worker: Worker, job: StateJob, on_step: Callable[[str], None] | None = N
 def fallen(casualty: Casualty) -> StateVerdict:
     """The verdict of a state that took its process down: wrong where it did so while running, else not checkable."""
     if casualty.at == RUNNING and casualty.kind != "exception":
-        return StateVerdict("wrong", f"{casualty.kind} while running: {casualty.reason}")
+        ended = f"{casualty.kind} while running: {casualty.reason}"
+        return StateVerdict("wrong", ended, endless=casualty.kind == "timeout")
     return unchecked(f"{casualty.kind} in '{casualty.at}': {casualty.reason}")
 
 

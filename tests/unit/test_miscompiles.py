@@ -5,9 +5,10 @@ from pass_graphs import PROBLEM, explored, space
 
 from lowering import expand, targets
 from lowering.graph import Graph
-from lowering.miscompiles import check_all, replay, verdicts, witness_for
+from lowering.miscompiles import check_all, judged, replay, verdicts, witness_for
 from lowering.pool import Pool
 from lowering.search import sizes
+from lowering.state_check import StateJob
 from lowering.worker import Limits
 
 GOOD = "canonicalize,cse,tile{tile-sizes=16,16},tile-reduction{tile-sizes=8}"
@@ -63,3 +64,26 @@ def test_states_that_need_a_device_are_not_called_right(tmp_path):
     assert found.states["not checkable"] >= 1
     assert any("gpu." in why for why, _ in found.why), found.why
     assert found.miscompiles == ()
+
+
+def test_a_state_that_takes_too_long_is_not_called_wrong():
+    """An order of passes can make a program slow; here it has no end, which looks the same."""
+    kinds = [f"memref<{'x'.join(map(str, each.shape))}x{each.dtype}>" for each in PROBLEM.arguments]
+    arguments = ", ".join(f"%a{i}: {kind}" for i, kind in enumerate(kinds))
+    text = f"""
+    func.func @main({arguments}) {{
+      %yes = arith.constant true
+      %at = arith.constant 0 : index
+      %one = arith.constant 1.0 : f32
+      scf.while : () -> () {{
+        scf.condition(%yes)
+      }} do {{
+        memref.store %one, %a2[%at, %at] : {kinds[2]}
+        scf.yield
+      }}
+      return
+    }}"""
+    with Pool(1, Limits(4.0)) as pool:
+        ((_, verdict),) = pool.map(judged, [StateJob(text, PROBLEM, targets.this_machine())])
+    assert verdict.word == "not checkable"
+    assert "too slow" in verdict.reason
