@@ -17,6 +17,7 @@ DECLARED = re.compile(
     r"^\s*(?:\.(?:globl|global|type|protected|hidden|amdhsa_kernel)|\.visible\s+\.entry|\.entry|\.func)\s+([\w.$]+)",
     re.MULTILINE,
 )
+METADATA = re.compile(r"^\s*\.amdgpu_metadata$.*?^\s*\.end_amdgpu_metadata$", re.MULTILINE | re.DOTALL)
 IDENT = re.compile(r"^\s*\.(?:file|ident)\b")
 OPCODE = re.compile(r"\s*(?:@!?%?\w+\s+)?([a-z_][\w.]*)")
 MULTIPLY_ADD = re.compile(r"v?fn?m(?:add|sub)|v_(?:pk_)?(?:fma|mfma|dot|mad)|(?:fma|mad|wgmma|mma|dp4a)\b")
@@ -41,6 +42,7 @@ def bare_lines(text: str, mark: str) -> Iterator[str]:
 
 def symbols(text: str) -> list[str]:
     """The names that an assembly defines or declares, in order."""
+    text = METADATA.sub("", text)  # its keys look like labels
     found = sorted((each.start(), each[1]) for pattern in (LABEL, DECLARED) for each in pattern.finditer(text))
     return list(dict.fromkeys(name for _, name in found))
 

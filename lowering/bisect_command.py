@@ -116,12 +116,22 @@ def examine_all(work: Work, bench: Bench) -> tuple[Examined, str, tuple[str, ...
         return itself, f"the problem itself, {sizes(whole.problem)}", later(itself)
     small = examine(bench, replace(whole, problem=work.witness))
     on = f"the witness {sizes(work.witness)}"
-    if small.culprit is not None:
+    if small.culprit is not None and not only_there(small, whole, bench):
         return small, on, later(small)
     large, note = full_size(whole, bench)
+    if small.culprit is not None:
+        itself = f"on {on} alone, {small.failure}"
+        known = large or examine(bench, whole, every=False)
+        return known, f"the problem itself, {sizes(whole.problem)}", (itself, *([note] if large is None else []))
     if large is None or large.culprit is None:
         return small, on, (note,)
     return large, f"the problem itself, {sizes(whole.problem)}", (f"nothing is wrong on {on}", *later(large))
+
+
+def only_there(small: Examined, whole: Subject, bench: Bench) -> bool:
+    """Whether what fails on the witness, where nothing is wrong before, does not fail at full size."""
+    assert small.culprit is not None
+    return small.culprit.failure is not None and bench.lower(whole).failure is None
 
 
 def later(examined: Examined) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ class Exploration:
         self.learner = Learner(graph) if space.prune else None
         self.news: list[Reached] = []  # the states recorded in this run
         self.told: dict[Worker, int] = {}  # how many of them a worker was told of
-        self.cut = False
+        self.cut = bool(graph.meta("cut", False))  # then nothing more is tried
 
     def run(self) -> Walked:
         """All levels."""
@@ -102,7 +102,7 @@ class Exploration:
         """The next level."""
         plan = self.space.plan
         if self.learner is not None:
-            self.learner.learn()
+            self.learner.learn(self.progress.level)
         targets = self.try_all(list(self.tasks(level)))
         found: list[Pair] = []
         for state, position in level:
@@ -115,10 +115,12 @@ class Exploration:
                     if key not in seen:
                         seen.add(key)
                         found.append((target, after))
-        return found if not self.cut else []
+        return found
 
     def tasks(self, level: Iterable[Pair]) -> Iterator[Task]:
         """What is to be tried in a level: each state once, without what is known."""
+        if self.cut:
+            return
         wanted: dict[int, dict[str, None]] = {}
         for state, position in level:
             wanted.setdefault(state, {}).update((move, None) for move, _ in self.space.plan.follow(position))
@@ -166,6 +168,8 @@ class Exploration:
                 self.progress.tried += width(task)
                 if self.space.most and len(self.graph) >= self.space.most:
                     self.cut = True
+                    self.graph.set_meta("cut", True)
+                    break
             self.progress.states = len(self.graph)
             self.graph.commit()
             self.watch(self.progress)
@@ -204,11 +208,12 @@ class Exploration:
                 self.learner.see(text, found.state, isinstance(result, Reached))
             if target is not None:
                 targets[text] = (target,)
+                self.progress.merges += target != found.state
         for move, texts in found.opened:
             self.graph.record_instances(found.state, move, texts)
             targets[move] = [targets[text][0] for text in texts if text in targets]
         self.progress.edges += len(found.edges)
-        self.progress.merges += len(targets) - (len(self.graph) - before)
+        self.progress.merges -= len(self.graph) - before
         return targets
 
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import networkx as nx
 
 from lowering.graph import Graph
 from lowering.plan import Plan
@@ -64,7 +62,8 @@ class OrderFinding:
     """A state on which the order of two passes decides how fast it can become: the best ends after each order.
 
     It is the first such state for this pair, `done` passes from the root. Both orders lead to states that are as far
-    from the root as each other, so as many passes were tried after the one as after the other.
+    from the root as each other, so as many passes were tried after the one as after the other. `wins` and `losses` are
+    the states on which this order and the other one is better by as much.
     """
 
     first: str
@@ -73,14 +72,26 @@ class OrderFinding:
     done: int
     faster: int  # the end after first, second
     slower: int  # the end after second, first
-    ratio: float  # slower / faster, measured seconds
+    ratio: float  # slower / faster, of what is compared
+    wins: int = 1
+    losses: int = 0
 
 
 def successors(graph: Graph) -> Successors:
-    """Where every pass leads; a pass that changes nothing leads to the state itself."""
+    """Where every pass leads; one that changes nothing leads to the state itself.
+
+    An instance that a pass named on some states and not on this one is illegal here, by what the pass says itself: it
+    leads nowhere, as where it fails.
+    """
     found: dict[int, dict[str, int | None]] = defaultdict(dict)
     for edge in graph.edges():
         found[edge.source][edge.text] = edge.target
+    named: dict[str, set[str]] = defaultdict(set)
+    for _, move, texts in graph.opened():
+        named[move].update(texts)
+    for state, move, _ in graph.opened():
+        for text in named[move]:
+            found[state].setdefault(text, None)
     return found
 
 
@@ -228,10 +239,11 @@ def order_findings(
 ) -> list[OrderFinding]:
     """The pairs whose order decides by at least `least` how fast the code can become, each on the first such state.
 
-    The best end after an order is the fastest measured one that the graph leads to from there.
+    The best end after an order is the fastest measured one that the graph leads to from there; `times` may be seconds,
+    or seconds in units of a baseline that was timed beside each.
     """
     best = best_ends(leads, times)
-    found: dict[tuple[str, str], OrderFinding] = {}
+    found: dict[tuple[str, str], list[OrderFinding]] = defaultdict(list)
     for state in sorted(leads, key=lambda each: (depths[each], each)):
         there = leads[state]
         for pair in diamonds(state, there):
@@ -240,8 +252,14 @@ def order_findings(
                 continue
             row = ordered(pair, state, depths[state], best[one], best[other], times)
             if row.ratio >= least:
-                found.setdefault((row.first, row.second), row)
-    return sorted(found.values(), key=lambda row: -row.ratio)
+                found[pair].append(row)
+    return sorted(map(summed, found.values()), key=lambda row: -row.ratio)
+
+
+def summed(rows: Sequence[OrderFinding]) -> OrderFinding:
+    """The first of a pair's rows, with on how many states it is as there and how many the other way round."""
+    wins = sum(row.first == rows[0].first for row in rows)
+    return replace(rows[0], wins=wins, losses=len(rows) - wins)
 
 
 def after_both(leads: Successors, there: Mapping[str, int | None], first: str, second: str) -> int | None:
@@ -276,17 +294,3 @@ def best_ends(leads: Successors, times: Mapping[int, float]) -> dict[int, int]:
                 best[state] = end
                 pending.extend(before[state])
     return best
-
-
-def common_states(graph: Graph, good: Iterable[int]) -> list[int]:
-    """The states that every way from the root to a good end goes through, in order: the dominators of all of them."""
-    nodes, sink = graph.digraph(), 0
-    nodes.add_node(sink)
-    nodes.add_edges_from((state, sink) for state in good)
-    parents = nx.immediate_dominators(nodes, 1)
-    found: list[int] = []
-    state = parents.get(sink, 1)
-    while state != parents.get(state, state) and state != 1:
-        found.append(state)
-        state = parents[state]
-    return found[::-1]

@@ -30,8 +30,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import networkx as nx
-
 from lowering.core import UserError
 
 Kind = Literal["active", "dormant", "cosmetic", "failed"]
@@ -150,7 +148,8 @@ class Graph:
 
     def close(self) -> None:
         """Commits and closes."""
-        self.db.execute("COMMIT")
+        if self.db.in_transaction:
+            self.db.execute("COMMIT")
         self.db.close()
 
     def commit(self, now: bool = False) -> None:
@@ -281,6 +280,11 @@ class Graph:
         ).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def opened(self) -> Iterator[tuple[int, str, list[str]]]:
+        """What passes named on the states where they were asked: (state, name, instances)."""
+        for state, move, texts in self.db.execute("SELECT * FROM opened ORDER BY source, move"):
+            yield state, self.words[move], json.loads(texts)
+
     def count(self) -> tuple[int, int]:
         """States, and edges."""
         return len(self.ids), self.db.execute("SELECT count(*) FROM edges").fetchone()[0]
@@ -301,15 +305,6 @@ class Graph:
         for state, parent in self.db.execute("SELECT id, parent FROM states ORDER BY id"):
             found[state] = 0 if parent is None else found[parent] + 1
         return found
-
-    def digraph(self) -> nx.DiGraph:
-        """The nodes and active edges for networkx, without parallel edges: `passes` names those between two nodes."""
-        graph: nx.DiGraph = nx.DiGraph()
-        graph.add_nodes_from(range(1, len(self) + 1))
-        query = "SELECT source, target, group_concat(pass) FROM edges WHERE kind = 0 GROUP BY source, target"
-        for source, target, passes in self.db.execute(query):
-            graph.add_edge(source, target, passes=passes)
-        return graph
 
 
 STATE_ROW = "SELECT id, digest, normal, bytes, ops, parent, via FROM states"

@@ -10,14 +10,14 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from lowering import expand, frontend, graph_export, graph_record, graph_report, mlir, targets
 from lowering.agent.default import Default
-from lowering.codegen import TAKERS
+from lowering.codegen import TAKERS, host
 from lowering.core import Pass, Problem, Schedule, Target, UserError
 from lowering.explore import Space
 from lowering.graph import Graph, identity
@@ -27,6 +27,7 @@ from lowering.opt import write
 from lowering.passes import pipeline
 from lowering.passes.transform import Transform
 from lowering.plan import Around, ToDepth
+from lowering.targets.families import FAMILIES
 from lowering.toolchain import versions
 
 STATE_ROW = 300  # bytes of a state's row beside its text, and of an edge's row: as measured
@@ -65,7 +66,7 @@ class Request:
 
 
 def main(request: Request) -> int:
-    """The exit code of `lower graph`: 1 where an edge is a miscompile or a crash, or nothing valid was built."""
+    """The exit code of `lower graph`: see graph_report.exit_code."""
     check_words(request)
     work = prepare(request)
     aside = sys.stderr if request.as_json or request.markdown else sys.stdout
@@ -140,8 +141,10 @@ def prepare(request: Request) -> Work:
         request.prune_learned,
     )
     scripts = [step for step in (*passes, *instances) if isinstance(step, Transform)]
-    folder = Path(request.runs) / f"graph-{identity(parts(space, plan, scripts))}"
+    decides = parts(space, plan, str(Schedule(steps)), request.timeout, scripts)
+    folder = Path(request.runs) / f"graph-{identity(decides)}"
     if request.fresh and folder.is_dir():
+        Graph(folder / GRAPH).close()  # refuses where another one is at work on it
         shutil.rmtree(folder)
     work = Work(
         space, plan, str(Schedule(steps)), folder, Path(request.runs), request.check, request.build, request.time,
@@ -158,18 +161,29 @@ def schedule(around: str, problem: Problem, target: Target) -> Schedule:
     return Default().propose(problem, target, (), 1)[0].schedule
 
 
-def parts(space: Space, plan: ToDepth | Around, scripts: Sequence[Pass]) -> dict[str, Any]:
-    """All that decides a graph."""
+def parts(space: Space, plan: ToDepth | Around, steps: str, timeout: float, scripts: Sequence[Pass]) -> dict[str, Any]:
+    """All that decides a graph, its binaries and their times."""
     read = [Path(str(getattr(step, "script"))) for step in scripts]  # noqa: B009  (a Transform's field)
     return {
         "problem": mlir.digest(space.problem.ir),
-        "target": (space.target.name, space.target.cpu),
-        "plan": repr(plan),
+        "target": (repr(replace(space.target, facts={})), repr(sorted(space.target.facts.items()))),
+        "machine": (*host(), *devices(space.target)),
+        "plan": (type(plan).__name__, {f.name: plain(getattr(plan, f.name)) for f in fields(plan)}, steps, timeout),
         "limits": (sorted(space.goal), space.most, space.prune),
         "scripts": [hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "" for file in read],
         "versions": versions(),
         "code": code_digest(),
     }
+
+
+def plain(value: Any) -> Any:
+    """A plan's field in one order: that of a set changes from process to process."""
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def devices(target: Target) -> tuple[str, ...]:
+    """What can run a target's binaries here."""
+    return tuple(each.name for each in FAMILIES[target.family].executors if each.unavailable() is None)
 
 
 def code_digest() -> str:
@@ -196,7 +210,7 @@ def check_disk(work: Work) -> None:
     fits = free * work.plan.orders() // needed
     advice = f"take --states {max(1, min(fits, 10**6))} to stop after so many"
     if isinstance(work.plan, ToDepth):
-        depth = max(d for d in range(work.plan.depth) if replace(work.plan, depth=d).orders() <= fits)
+        depth = max((d for d in range(work.plan.depth) if replace(work.plan, depth=d).orders() <= fits), default=0)
         advice = f"take --depth {depth}, or {advice}"
     raise UserError(
         f"{work.plan.says()} are at most {number(work.plan.orders())} orders: if no two of them met in one state, "
@@ -206,7 +220,8 @@ def check_disk(work: Work) -> None:
 
 def announced(work: Work) -> str:
     """What is going to be done, with its bound, before it is."""
-    bound = f"at most {number(work.plan.orders())} orders, {size(largest(work))} if no two of them met in one state"
+    many = "at least" if work.plan.asked else "at most"  # a bare name stands for as many instances as it names
+    bound = f"{many} {number(work.plan.orders())} orders, {size(largest(work))} if no two of them met in one state"
     return f"graph     {work.plan.says()}: {bound}\nfolder    {work.folder}"
 
 

@@ -36,6 +36,13 @@ class BinaryRecord:
     baseline_name: str = ""
     device: str = ""
 
+    @property
+    def relative(self) -> float | None:
+        """What its time is compared by: in units of the baseline that was timed beside it, where there was one."""
+        if self.seconds is None:
+            return None
+        return self.seconds / self.baseline if self.baseline else self.seconds
+
 
 @dataclass(frozen=True)
 class GraphRecord:
@@ -61,7 +68,6 @@ class GraphRecord:
     unoffered: tuple[str, ...]  # passes whose `choices` named no instance on any state
     pairs: tuple[PairFinding, ...]
     conditions: tuple[Condition, ...]
-    common: tuple[int, ...]  # states on every way to a good end
     ends: int
     unbuilt: tuple[tuple[str, int], ...]
     not_tried: int  # end states beyond the number that was to be built

@@ -13,8 +13,9 @@ MOST_ROWS = 12  # of a table on the terminal; report.md has all
 
 
 def exit_code(record: GraphRecord) -> int:
-    """1 where an edge is a miscompile, a binary is wrong, or no end state could be built."""
-    wrong = record.checks is not None and bool(record.checks.miscompiles or record.checks.root != "right")
+    """1 where a state or a binary is wrong, nothing could be checked, or no end state could be built."""
+    made = record.checks
+    wrong = made is not None and bool(made.wrong or not made.states.get("right"))
     wrong = wrong or any(each.outcome.startswith("WRONG") for each in record.binaries)
     return 1 if wrong or (record.ends and not record.binaries and record.unbuilt) else 0
 
@@ -90,7 +91,7 @@ def checks(record: GraphRecord) -> Iterator[str]:
     yield f"on the witness {made.witness}, {sum(made.states.values()):,} distinct states: {', '.join(words)}"
     yield from (f"not checkable ({times}): {why}" for why, times in made.why[:3])
     if made.root != "right":
-        yield f"the problem itself, completed by the standard tail, is wrong: {made.root}"
+        yield f"the problem itself, completed by the standard tail, is {made.root}"
     if made.unlike:
         named = ", ".join(f"{text} ({times})" for text, times in made.unlike[:3])
         yield f"fails on the witness and not at full size, so what follows it there is unchecked: {named}"
@@ -99,14 +100,17 @@ def checks(record: GraphRecord) -> Iterator[str]:
         return
     for found in made.miscompiles[:MOST_ROWS]:
         yield from told(found)
-    yield f"{len(made.miscompiles)} edges are miscompiles; graph.json has all"
+    sure = sum(found.before == "right" for found in made.miscompiles)
+    yield f"{sure} miscompiles, {len(made.miscompiles) - sure} wrong states after some that cannot be checked"
 
 
 def told(found: Miscompile) -> Iterator[str]:
     """One miscompile: the pass, the state it made wrong, and how to go on."""
     after = f"after {len(found.path)} passes" if found.path else "the problem as it was read"
-    before = found.before if found.before == "right" else f"not checkable: {found.before}"
-    yield f"MISCOMPILE {found.text}: state {found.source} ({after}, {before}) -> state {found.target}, which is wrong"
+    right = found.before == "right"
+    before = "right" if right else f"not checkable: {found.before}"
+    name = "MISCOMPILE" if right else "FIRST KNOWN WRONG, after"
+    yield f"{name} {found.text}: state {found.source} ({after}, {before}) -> state {found.target}, which is wrong"
     yield f"  {found.reason}"
     yield f"  smaller: lower bisect, the same problem, --schedule '{','.join((*found.path, found.text))}'"
 
@@ -122,7 +126,7 @@ def built(record: GraphRecord) -> Iterator[str]:
         yield "completed by the standard tail where a state is not lowered to the end; it is part of the schedule"
     dominators = [each.text for each in record.passes if each.dominates]
     if dominators:
-        yield f"every way to a good end goes through: {', '.join(dominators)}"
+        yield f"in this graph every way to a binary that is not known to be wrong has: {', '.join(dominators)}"
 
 
 def binaries(found: Sequence[BinaryRecord], flops: int) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -146,6 +150,8 @@ def binary_row(each: BinaryRecord, known: Sequence[str], flops: int) -> tuple[st
 def order_lines(record: GraphRecord) -> Iterator[str]:
     """Whether the order mattered."""
     timed = [each for each in record.binaries if each.seconds is not None]
+    if len(timed) > 1:
+        yield f"{len(timed)} of {len(record.binaries)} binaries were timed, each beside the baseline it is compared by"
     if len(timed) < 2:
         yield "not measured: fewer than two binaries ran"
     elif not record.order:
@@ -161,10 +167,14 @@ def order(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], 
         return f"{duration(each.seconds or 0)} (run {each.run})"
 
     rows = tuple(
-        (o.first, o.second, f"{o.ratio:.2f}", best(o.faster), best(o.slower), f"{o.state}, after {o.done} passes")
+        (
+            o.first, o.second, f"{o.ratio:.2f}", best(o.faster), best(o.slower), f"{o.state}, after {o.done} passes",
+            f"{o.wins} states, {o.losses} the other way",
+        )
         for o in record.order
-    )
-    return ("do first", "then", "times faster", "best after it", "best the other way", "from state"), rows
+    )  # fmt: skip
+    columns = ("do first", "then", "times faster", "best after it", "best the other way", "from state", "so on")
+    return columns, rows
 
 
 def passes(record: GraphRecord) -> Section:
@@ -224,4 +234,4 @@ def influence(found: Sequence[PairFinding]) -> tuple[tuple[str, ...], tuple[tupl
 def conditions(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """What was learned from failures."""
     rows = tuple((c.text, c.needs, str(c.failures), str(c.worked)) for c in record.conditions)
-    return ("pass", "seems to need", "failures without", "worked with"), rows
+    return ("pass", "worked only where there is", "failures where there is none", "worked"), rows

@@ -72,14 +72,15 @@ def run(work: Work) -> GraphRecord:
     count, limits = work.processes or os.cpu_count() or 1, Limits(work.timeout, MEMORY)
     work.folder.mkdir(parents=True, exist_ok=True)
     with Graph(work.folder / GRAPH) as graph:
+        began = time.perf_counter()
         with Bar() as bar, Pool(count, limits) as pool:
-            began = time.perf_counter()
             graph.add_root(expand.root(work.problem))
             walked = explore(graph, work.space, pool, bar.explored)
             seconds["explore"] = time.perf_counter() - began
             checked = check(work, graph, pool, bar) if work.check else None
             seconds["check"] = time.perf_counter() - began - seconds["explore"]
-            began = time.perf_counter()
+        began = time.perf_counter()
+        with Bar() as bar, Pool(count, limits) as pool:  # processes that ran no state
             ends = end_states(graph, work, walked)
             wanted = ends[: work.build]
             bar.begin("building", len(wanted))
@@ -209,12 +210,8 @@ def recorded(
     """The record, with what the graph says of its passes."""
     leads = findings.successors(graph)
     times = {state: each.seconds for each in binaries for state in each.states if each.seconds is not None}
-    good = [
-        state
-        for each in binaries
-        for state in each.states
-        if each.outcome in ("", "verified") or "verified (" in each.outcome
-    ]
+    compared = {state: each.relative for each in binaries for state in each.states if each.relative is not None}
+    good = [state for each in binaries for state in each.states if is_good(each)]
     built = graph.rows("binaries")
     return GraphRecord(
         name=work.folder.name,
@@ -234,12 +231,11 @@ def recorded(
         unoffered=unoffered(graph, work.plan),
         pairs=tuple(findings.pair_findings(leads)),
         conditions=tuple(conditions.conditions(conditions.tally(graph))),
-        common=tuple(findings.common_states(graph, good)),
         ends=len(ends),
         unbuilt=tuple(Counter(built[s]["failure"] for s in ends if s in built and built[s]["failure"]).most_common()),
         not_tried=max(0, len(ends) - work.build),
         binaries=tuple(binaries),
-        order=tuple(findings.order_findings(leads, graph.depths(), times)),
+        order=tuple(findings.order_findings(leads, graph.depths(), compared)),
         checks=checked,
         toolchain=versions(),
     )

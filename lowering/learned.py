@@ -70,9 +70,14 @@ class Learner:
         """One more edge."""
         self.seen[text][not worked][self.graph.ops(state)] += 1
 
-    def learn(self) -> None:
-        """Takes what was seen as conditions from now on."""
-        self.needs = {each.text: each.needs for each in conditions(self.seen)}
+    def learn(self, level: int) -> None:
+        """Takes what was seen as conditions from now on; on a level that was begun before, what was taken then."""
+        name = f"conditions of level {level}"
+        needs = self.graph.meta(name)
+        if needs is None:
+            needs = {each.text: each.needs for each in conditions(self.seen)}
+            self.graph.set_meta(name, needs)
+        self.needs = needs
 
     def may_work(self, text: str, state: int) -> bool:
         """Whether a state has what the pass needs."""

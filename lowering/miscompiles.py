@@ -50,7 +50,7 @@ class Verdicts:
     unlike: tuple[tuple[str, int], ...]
     miscompiles: tuple[Miscompile, ...]
     wrong: tuple[int, ...] = ()
-    root: str = "right"  # or what is wrong with the problem itself, completed as it stands
+    root: str = "right"  # the verdict of the problem itself, completed as it stands
 
 
 def witness_for(graph: Graph, problem: Problem) -> Problem:
@@ -104,7 +104,7 @@ def verdicts(graph: Graph, witness: Graph, sizes: str, walked: Walked) -> Verdic
         tuple(unlike.most_common()),
         tuple(miscompiles(graph, witness, found, walked.visits)),
         tuple(sorted({state for small, state in walked.visits if found[small].word == "wrong"})),
-        "right" if found[1].word != "wrong" else found[1].reason,
+        found[1].word if found[1].word == "right" else f"{found[1].word}: {found[1].reason}",
     )
 
 

@@ -36,6 +36,9 @@ RESULT = re.compile(r"%[\w$.-]+")
 RESULTS = r"^ *%[\w$.-]+(?::\d+)?(?:, %[\w$.-]+(?::\d+)?)* ="
 NAME = re.compile(rf"{STRING}|{RESULTS}|%[\w$.-]+", re.MULTILINE)
 SIGIL = re.compile(rf"{STRING}|[#!][A-Za-z_$][\w$.-]*")
+INNER_BLOCK = re.compile(
+    r"^ {6,}\^bb[1-9]", re.MULTILINE
+)  # a function's own are at its column, 2, or 4 in a gpu.module
 PRIVATE = re.compile(r'\bprivate"? (?:constant )?@([\w$.-]+)')
 
 
@@ -153,6 +156,8 @@ class Names:
     def function(self, text: str) -> str:
         """The text of a function, and of what follows it up to the next, with numbers for names."""
         self.numbers, self.defined = {}, set()
+        if INNER_BLOCK.search(text):
+            return text  # blocks inside an op's region may stand before what they use: names stay what they are
         return NAME.sub(self.replace, text)
 
     def replace(self, found: re.Match[str]) -> str:

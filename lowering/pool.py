@@ -37,6 +37,7 @@ class Pool:
         """Ends the workers; after an error or Ctrl-C in the middle of their jobs."""
         if error is not None:
             for worker in self.workers:
+                worker.retired = True
                 if worker.process is not None:
                     with suppress(ProcessLookupError):
                         os.killpg(worker.process.pid, signal.SIGKILL)

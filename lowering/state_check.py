@@ -74,14 +74,18 @@ class StateVerdict:
 def ask(worker: Worker, job: StateJob, on_step: Callable[[str], None] | None = None) -> StateVerdict:
     """The verdict of a state, by way of a worker.
 
-    A crash counts where the process was a fresh one: a wrong state that was run before may have damaged its memory.
-    For the same reason a process that ran a harmful state is not used again.
+    A wrong state or a crash counts where the process was a fresh one: one that was run before may have damaged its
+    memory. For the same reason a process that ran a harmful state is not used again.
     """
     used = worker.process is not None
     found = worker.call(check, job, on_step)
     if used and isinstance(found, Casualty) and found.kind == "crash":
         found = worker.call(check, job, on_step)
     verdict = fallen(found) if isinstance(found, Casualty) else found
+    if used and verdict.word == "wrong" and not verdict.endless:
+        worker.close()
+        found = worker.call(check, job, on_step)
+        verdict = fallen(found) if isinstance(found, Casualty) else found
     if verdict.harmful and not verdict.remembered:
         worker.close()
     return verdict

@@ -6,7 +6,7 @@ witness first, with every check, and at full size after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import lcm
 
 from lowering import problem as problems
@@ -15,20 +15,28 @@ from lowering.find import kernel_loops
 from lowering.program import Contract
 from lowering.sizes import ties
 
+MOST = 2**23  # multiply-adds of a witness that keeps every tile apart
 LEAST = (8, 8, 16)  # of M, N and a K step: a schedule without tiles is not checked on a sum of two products
 
 
 def witness_of(problem: Problem, schedule: Schedule) -> Problem:
     """The witness that keeps what a schedule's tiles distinguish, each in the loop that its pass tiles.
 
-    It has the problem's remainder by the least common multiple of a loop's tiles, so by each of them.
+    It has the problem's remainder by the least common multiple of a loop's tiles, so by each of them; where that would
+    be a large problem, by the largest tile alone.
     """
+    every = keeping(problem, schedule, lcm)
+    return every if every.contraction.flops // 2 <= MOST else keeping(problem, schedule, max)
+
+
+def keeping(problem: Problem, schedule: Schedule, both: Callable[[int, int], int]) -> Problem:
+    """The witness that keeps `both` of two tiles of one loop."""
     node = problems.program(problem.ir).contract
     tiles: dict[int, int] = {}
     for each in schedule.passes:
         for loop, size in zip(tiled_loops(each, node), each.tile(), strict=True):
             if size > 1:
-                tiles[loop] = lcm(tiles.get(loop, 1), size)
+                tiles[loop] = both(tiles.get(loop, 1), size)
     for loops, least in zip((node.dims.m, node.dims.n, node.dims.k), LEAST, strict=True):
         found = [loop for loop in loops if loop in tiles] or loops[-1:]
         tiles.update({loop: tiles.get(loop, 1) * -(-least // tiles.get(loop, 1)) for loop in found})

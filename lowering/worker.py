@@ -7,8 +7,10 @@ a second argument, `at`, and says through it what it is doing, so that a crash o
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +26,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 At = Callable[[str], None]
+PR_SET_PDEATHSIG = 1  # prctl(2): a signal for the child when the thread that started it ends
+LARGEST_FILE = 1 << 30  # bytes: of a state, and of all that a pass prints
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Worker:
         self.limits, self.threads = limits or Limits(), threads
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: Connection | None = None
+        self.retired = False  # its owner is ending: no new child is started
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
 
     def __enter__(self) -> Worker:
@@ -63,12 +68,15 @@ class Worker:
         """The connection to a living child; starts one where there is none."""
         if self.connection is not None and self.process is not None and self.process.poll() is None:
             return self.connection
+        if self.retired:
+            raise RuntimeError("this worker takes no more calls")
         self.close()
+        os.ftruncate(self.stderr.fileno(), 0)
         ours, theirs = socket.socketpair()
         # BLAS reads its thread count when numpy is imported, so it is set before the child starts.
         pinned = {name: str(self.threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "lowering.worker", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "lowering.worker", str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self.stderr,  # a kernel's or a pass's own printing must never reach our stdout
@@ -164,6 +172,15 @@ def serve(connection: Connection) -> None:
         connection.send_bytes(pickle.dumps(reply))
 
 
-if __name__ == "__main__":
+def guard() -> None:
+    """Ties this process to the one that started it, and bounds what it writes: nobody else watches over it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends this process group
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[2]):
+        sys.exit("the parent is gone")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+
+
+if __name__ == "__main__":
+    guard()
     serve(Connection(int(sys.argv[1])))

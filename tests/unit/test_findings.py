@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from lowering.findings import (
-    common_states,
     order_findings,
     orders_represented,
     pair_findings,
@@ -121,8 +120,22 @@ def test_orders_that_were_not_explored_as_far_are_not_compared(made):
     assert order_findings(successors(graph), {**depths, numbers["5"]: 1}, times) == []
 
 
-def test_states_on_every_way(made):
-    graph, numbers = made
-    assert common_states(graph, [numbers["6"]]) == [numbers["6"]]
-    assert common_states(graph, [numbers["4"]]) == [numbers["2"], numbers["4"]]
-    assert common_states(graph, []) == []
+def test_a_pass_that_names_its_instances_is_illegal_where_it_names_none(tmp_path):
+    """It has no edge there, and is enabled by what leads to a state where it names one."""
+    with Graph(tmp_path / "g.sqlite") as graph:
+        graph.add_root(state("1"))
+        graph.record(1, "p", state("2"))
+        graph.record_instances(1, "asked", ())
+        graph.record(2, "asked{n=4}", state("3"))
+        graph.record_instances(2, "asked", ("asked{n=4}",))
+        leads = successors(graph)
+        assert leads[1] == {"p": 2, "asked{n=4}": None}
+        rows = {(row.first, row.second): row for row in pair_findings(leads)}
+        assert rows["asked{n=4}", "p"].enabled == (1, 1)
+
+
+def test_the_states_on_which_an_order_wins_are_counted():
+    leads = {1: {"p": 2, "q": 3}, 2: {"q": 4}, 3: {"p": 5}, 6: {"p": 7, "q": 8}, 7: {"q": 5}, 8: {"p": 4}}
+    depths = {1: 0, 2: 1, 3: 1, 4: 2, 5: 2, 6: 1, 7: 2, 8: 2}
+    (row,) = order_findings(leads, depths, {4: 1.0, 5: 2.0})
+    assert (row.first, row.second, row.wins, row.losses) == ("p", "q", 1, 1)

@@ -54,7 +54,6 @@ def record_of(graph, binaries, miscompile):
         passes=(),
         pairs=(),
         conditions=(),
-        common=(),
         ends=3,
         unbuilt=(),
         not_tried=0,
