@@ -53,6 +53,8 @@ class Pack(Pass):
         kernel = found[0]
         if kernel.op.name != "linalg.generic":
             raise PassError("expected a linalg.generic: run generalize-contraction before", kernel.op.name)
+        if find.roles(module, f"pack-{self.operand}"):
+            raise PassError(f"operand {self.operand} is packed already: its panels are no cache block", kernel.op.name)
         with mlir.scope():
             self.pack(kernel)
         mlir.run(module, "canonicalize,cse,loop-invariant-code-motion,canonicalize,cse")
@@ -99,6 +101,8 @@ def source_of(kernel: Kernel, number: int, loop: int) -> Source:
     offsets = mixed(cut, "static_offsets", 1)
     if offsets[depth] != 0:
         raise PassError("the operand is sliced along k: run pack before tile-k", cut.name)
+    if offsets[lane] != 0 and not isinstance(offsets[lane], ir.BlockArgument):
+        raise PassError("the operand's slice does not begin where its register tile does", cut.name)
     return Source(cut.operands[0], None if offsets[lane] == 0 else offsets[lane], lane, depth)
 
 
