@@ -350,3 +350,24 @@ def test_what_was_not_checked_is_not_called_right(right, words, code):
     )  # fmt: skip
     assert list(bisect_report.verdict(record)) == [words]
     assert bisect_report.exit_code(record) == code
+
+
+FULL_SIZE_ONLY = """
+%m = transform.structured.match ops{["linalg.matmul"]} filter_result_type = tensor<64x64xf32> in %root
+  : (!transform.any_op) -> !transform.any_op
+%a = transform.split_handle %m {pass_through_empty_handle = false} : (!transform.any_op) -> !transform.any_op
+"""
+
+
+def test_a_pass_that_fails_on_the_witness_alone_is_no_culprit(tmp_path):
+    """A script that finds its op by its size fails on every other size."""
+    script = tmp_path / "script.mlir"
+    script.write_text(FULL_SIZE_ONLY)
+    schedule = f"transform{{script={script}}},tile{{tile-sizes=16,16}},{TO_LLVM}"
+    words = ("bisect", "--shape", "64x64x64", "--dtype", "f32", "--schedule", schedule, "--json")
+    done = run(*words, cwd=tmp_path)
+    record = bisect_record.read(done.stdout)
+    assert record.culprit is None, done.stderr
+    assert done.returncode == 0
+    assert "alone" in record.notes[0]
+    assert record.on.startswith("the problem itself")

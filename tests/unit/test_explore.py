@@ -176,3 +176,69 @@ def test_around_holds_the_schedule_itself(tmp_path):
             state = graph.edges_of(state)[step].target
         assert state in walked.ends
     assert len(walked.ends) > 1
+
+
+def test_a_cap_holds_in_a_second_call(tmp_path):
+    file = tmp_path / "states.sqlite"
+    first = explored(file, space(most=8))
+    found = rows(file)
+    again = explored(file, space(most=8))
+    assert rows(file) == found
+    assert again.cut
+    assert again.visits == first.visits
+
+
+def test_pruning_is_the_same_after_an_interruption(tmp_path):
+    what = space(f"{PASSES},tile{{tile-sizes=8,8}},tile{{tile-sizes=4,4}}", 5, prune=True)
+    whole, file = tmp_path / "whole.sqlite", tmp_path / "states.sqlite"
+    explored(whole, what)
+    for after in (8, 6):
+        calls = []
+
+        def watch(progress, calls=calls, after=after):
+            calls.append(progress)
+            if len(calls) == after:
+                raise Stop
+
+        with pytest.raises(Stop):
+            explored(file, what, watch=watch)
+    explored(file, what)
+    assert rows(file) == rows(whole)
+
+
+ORPHAN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from pass_graphs import explored, space
+print("ready", flush=True)
+explored(Path(sys.argv[1]), space("test-hang", 1), seconds=600)
+"""
+
+
+def children(pid):
+    """The processes that a process started."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+def is_alive(pid):
+    """Whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_ends_with_the_process_that_started_it(tmp_path):
+    words = [sys.executable, "-P", "-c", ORPHAN, str(tmp_path / "states.sqlite"), str(Path(__file__).parent)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        deadline = time.monotonic() + 60
+        while not (workers := children(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)  # the pass is hanging by now
+        process.kill()
+    assert workers
+    time.sleep(1)
+    assert not [pid for pid in workers if is_alive(pid)]

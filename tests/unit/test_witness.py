@@ -10,7 +10,7 @@ from lowering.passes.pipeline import parse
 from lowering.passes.x86.kernel import kernel
 from lowering.passes.x86.tile_cache import TileCache
 from lowering.problem import from_shape, from_text
-from lowering.witness import shrunk, witness, witness_of
+from lowering.witness import MOST, shrunk, witness, witness_of
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,13 @@ def test_every_tile_of_a_loop_is_kept_apart():
     m = small.contraction.m
     assert m == 120  # the least common multiple of 16 and 20, and 1000's remainder by it
     assert (m % 16, m % 20) == (1000 % 16, 1000 % 20)
+
+
+def test_a_witness_stays_small_where_its_tiles_have_nothing_in_common():
+    large = from_shape(1024, 1024, 1024, "f32")
+    schedule = parse(
+        "tile{tile-sizes=48,48},tile{tile-sizes=20,64},tile{tile-sizes=64,20},tile-reduction{tile-sizes=24}"
+    )
+    small = witness_of(large, schedule).contraction
+    assert small.m % 64 == small.n % 64 == 0  # the largest tile is kept
+    assert small.flops // 2 <= MOST
