@@ -60,7 +60,7 @@ def sections(record: GraphRecord) -> Iterator[Section]:
 
 def plan(record: GraphRecord) -> Iterator[str]:
     """What was explored, and its bound."""
-    yield f"{record.plan}: at most {count(record.bound)} orders"
+    yield f"{record.plan}: {count(record.bound)} orders of what was named"
     if record.cut:
         yield "cut short by --states: what follows is about the part that was explored"
     if record.pruned:
