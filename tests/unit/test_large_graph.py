@@ -22,7 +22,7 @@ PASSES = (
 
 @pytest.mark.slow
 def test_five_thousand_states_and_no_finding(tmp_path):
-    what = replace(space(PASSES, 7, most=5200), problem=problem.from_shape(60, 40, 32, "f32"))
+    what = replace(space(PASSES, 7, most=5200), problem=problem.from_shape(48, 32, 32, "f32"))
     explored(tmp_path / "states.sqlite", what, processes=2)
     with (
         Graph(tmp_path / "states.sqlite") as graph,
