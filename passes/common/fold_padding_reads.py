@@ -81,12 +81,16 @@ def reaches_only(transfer: Any, pad: Any) -> bool:
     return inside and all(dim in dims for dim, more in enumerate(grown(pad)) if more)
 
 
+def bounds_of(transfer: Any, pad: Any) -> list[bool]:
+    """Which dimensions of a transfer's vector stay in bounds when it goes to what was padded."""
+    more = grown(pad)
+    return [dim is None or not more[dim] for dim in find.positions(transfer.attributes["permutation_map"].value)]
+
+
 def fold_write(cut: Any) -> None:
     """Moves the write whose result is cut from the padded tensor to its source."""
     write: Any = find.defining(cut.operands[0])
     pad: Any = find.defining(write.operands[1])
-    more = grown(pad)
-    bounds = [dim is None or not more[dim] for dim in find.positions(write.attributes["permutation_map"].value)]
     with ir.InsertionPoint(write):
         new = mlir.dialect("vector").TransferWriteOp(
             pad.operands[0].type,
@@ -94,7 +98,7 @@ def fold_write(cut: Any) -> None:
             pad.operands[0],
             list(write.operands)[2:],
             write.attributes["permutation_map"],
-            bounds,
+            bounds_of(write, pad),
         )
     cut.results[0].replace_all_uses_with(new.result)
     cut.erase()
@@ -108,8 +112,6 @@ def grown(pad: Any) -> list[bool]:
 
 def fold(read: Any, pad: Any) -> None:
     """Moves one read from the padded tensor to its source."""
-    more = grown(pad)
-    bounds = [dim is None or not more[dim] for dim in find.positions(read.attributes["permutation_map"].value)]
     with ir.InsertionPoint(read):
         new = mlir.dialect("vector").TransferReadOp(
             read.results[0].type,
@@ -117,7 +119,7 @@ def fold(read: Any, pad: Any) -> None:
             list(read.operands)[1:-1],
             read.attributes["permutation_map"],
             padding_value(pad),
-            bounds,
+            bounds_of(read, pad),
         )
     read.results[0].replace_all_uses_with(new.result)
     read.erase()
