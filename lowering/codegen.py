@@ -169,10 +169,11 @@ def host() -> tuple[str, str]:
 
 @cache
 def machine(triple: str, cpu: str, features: str, level: int) -> Any:
-    """LLVM's code generator for a chip. `cpu` "host" is this machine's, all its features on."""
+    """LLVM's code generator for a chip. `cpu` "host" is this machine's, its own features before those of the target."""
     initialise()
     if cpu == "host":
-        cpu, features = host()
+        cpu, own = host()
+        features = ",".join(filter(None, (own, features)))
     found = llvm.Target.from_triple(triple)
     return found.create_target_machine(cpu=cpu, features=features, opt=level, reloc="pic", codemodel="small")
 
