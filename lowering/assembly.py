@@ -14,7 +14,13 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 COMMENT = {"#": "#", ";": ";", "//": "//"}
 LABEL = re.compile(r"^\s*([\w.$]+):", re.MULTILINE)
 DECLARED = re.compile(
-    r"^\s*(?:\.(?:globl|global|type|protected|hidden|amdhsa_kernel)|\.visible\s+\.entry|\.entry|\.func)\s+([\w.$]+)",
+    r"^\s*(?:\.(?:globl|global|type|protected|hidden|amdhsa_kernel)|\.visible\s+\.entry|\.entry|\.func)\s+"
+    r"([\w.$]+)(?=\s*(?:[,(]|$))",
+    re.MULTILINE,
+)
+VARIABLE = re.compile(  # of PTX: `.shared .align 16 .b8 name[64];`, a type always before the name
+    r"^\s*(?:\.(?:visible|extern|weak|common)\s+)?\.(?:shared|global|const|local)\s+"
+    r"(?:\.[\w.]+(?:\([^)]*\))?\s+(?:\d+\s+)?)+([\w$]+)\s*[\[;=,]",
     re.MULTILINE,
 )
 METADATA = re.compile(r"^\s*\.amdgpu_metadata$.*?^\s*\.end_amdgpu_metadata$", re.MULTILINE | re.DOTALL)
@@ -43,22 +49,21 @@ def bare_lines(text: str, mark: str) -> Iterator[str]:
 def symbols(text: str) -> list[str]:
     """The names that an assembly defines or declares, in order."""
     text = METADATA.sub("", text)  # its keys look like labels
-    found = sorted((each.start(), each[1]) for pattern in (LABEL, DECLARED) for each in pattern.finditer(text))
+    patterns = (LABEL, DECLARED, VARIABLE)
+    found = sorted((each.start(), each[1]) for pattern in patterns for each in pattern.finditer(text))
     return list(dict.fromkeys(name for _, name in found))
 
 
 def normal_assembly(text: str, mark: str) -> str:
-    """The assembly without comments, its symbols numbered in the order of their appearance."""
+    """The assembly without comments, its symbols numbered in the order of their appearance. Strings stay."""
     bare = "\n".join(bare_lines(text, mark))
     names = {name: f"@{number}" for number, name in enumerate(symbols(bare))}
     if not names:
         return bare
     # A symbol's name may be followed by '.kd' (a kernel's descriptor) or '_param_0' (a PTX parameter).
-    word = re.compile(
-        rf"(?<![\w$.])(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?=$|[^\w$]|_param_)",
-        re.MULTILINE,
-    )
-    return word.sub(lambda found: names[found[0]], bare)
+    known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    word = re.compile(rf"{STRING}|(?<![\w$.])(?:{known})(?=$|[^\w$]|_param_)", re.MULTILINE)
+    return word.sub(lambda found: names.get(found[0], found[0]), bare)
 
 
 def digest(text: str, mark: str) -> str:

@@ -4,14 +4,15 @@ Forgotten, and nothing else:
 
 * where in its block a constant stands: constants are moved to the start of their block, in the order of their text. A
   constant has no operands and no effect, so every place before its uses is the same program. Two constants of one text
-  keep their order, and a constant stays in its block.
+  keep their order, and a constant stays in its block. A tensor stays where it is: bufferization makes a global of it,
+  and globals stand in the object in the order of their tensors.
 * attribute and type aliases (`#map`, `!type`): they are names for text, which is put in their place.
 * names of SSA values: they are numbered in the order of their first use, function by function; one name stays one name.
 * the comments that name a block's predecessors.
-* private symbols that nothing refers to: they cannot be called from outside, and no code of the module reaches them.
 
 All else is kept, so two states of one normal form are the same program, and build to the same binary. The pass graph
-merges its nodes by it.
+merges its nodes by it. A private symbol that nothing refers to is kept too: passes rewrite it and can fail on it, and
+without LLVM's optimisation it is in the object.
 
 It is made from the printed text, since text is what a state is known by; walking and printing a module once more takes
 ten times as long. What looks like a region (a line that ends in `{`) is left in order where the braces do not match.
@@ -27,7 +28,8 @@ from typing import Any
 from lowering import mlir
 
 CONSTANT = re.compile(
-    r" *%[\w$.-]+ = (?:arith\.constant|index\.constant|llvm\.mlir\.constant|complex\.constant|ub\.poison)\b"
+    r" *%[\w$.-]+ = "
+    r"(?:arith\.constant(?!.* : tensor<)|index\.constant|llvm\.mlir\.constant|complex\.constant|ub\.poison)\b"
 )
 ALIAS = re.compile(r"([#!][\w$.-]+) = (.*)")
 FUNCTION = re.compile(r"^ *(?:func\.func|llvm\.func|gpu\.func)\b", re.MULTILINE)
@@ -39,13 +41,11 @@ SIGIL = re.compile(rf"{STRING}|[#!][A-Za-z_$][\w$.-]*")
 INNER_BLOCK = re.compile(
     r"^ {6,}\^bb[1-9]", re.MULTILINE
 )  # a function's own are at its column, 2, or 4 in a gpu.module
-PRIVATE = re.compile(r'\bprivate"? (?:constant )?@([\w$.-]+)')
 
 
 def normal_text(module: Any, printed: str = "") -> str:
     """The normal form's text. `printed` is the module's own text where it is known. The module is left as it was."""
-    text = printed or mlir.text(module)
-    return of_text(without_dead_symbols(module) if has_dead_symbols(text) else text)
+    return of_text(printed or mlir.text(module))
 
 
 def normal_digest(module: Any, printed: str = "") -> str:
@@ -53,20 +53,8 @@ def normal_digest(module: Any, printed: str = "") -> str:
     return hashlib.sha256(normal_text(module, printed).encode()).hexdigest()
 
 
-def has_dead_symbols(text: str) -> bool:
-    """Whether some private symbol is named only where it is defined."""
-    return any(len(re.findall(rf"@{re.escape(name)}(?![\w$.-])", text)) == 1 for name in PRIVATE.findall(text))
-
-
-def without_dead_symbols(module: Any) -> str:
-    """The text of a module after `symbol-dce`."""
-    copy = mlir.clone(module)
-    mlir.run(copy, "symbol-dce")
-    return mlir.text(copy)
-
-
 def of_text(text: str) -> str:
-    """The normal form of a text without dead symbols."""
+    """The normal form of a printed text."""
     return renamed("\n".join(sorted_constants(expanded(text.splitlines()))))
 
 

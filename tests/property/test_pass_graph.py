@@ -25,10 +25,10 @@ def graph(tmp_path_factory):
 
 
 def image(module):
-    """The object of a state completed to the CPU; None where it cannot be."""
+    """The object of a state completed to the CPU, without LLVM's optimisation, or why there is none."""
     try:
         completion.complete_to_cpu(module)
-        steps = pipeline.parse("llvm{opt=1},codegen{opt=1}").passes
+        steps = pipeline.parse("llvm{opt=0},codegen{opt=0}").passes
         return codegen.build(module, PROBLEM.arguments, targets.this_machine(), steps).image
     except PassError as error:
         return error.reason
