@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,8 +41,9 @@ class Task:
 class Job:
     """Some tasks of one problem; picklable. `graph` names the graph whose states they are.
 
-    `again`: an earlier answer was lost, so the texts of all states are to be sent. `news`: states that the graph holds
-    by now, without their texts, so that no second worker prints and describes them.
+    `again`: an earlier answer was lost, so the texts of all states are to be sent, and a pass that is asked for its
+    instances only names them. `news`: states that the graph holds by now, without their texts, so that no second
+    worker prints and describes them.
     """
 
     graph: str
@@ -61,6 +63,19 @@ class Expanded:
     opened: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class Pulse:
+    """Says what is being tried at most once a second: a pass a millisecond would drown whoever listens."""
+
+    def __init__(self, at: Callable[[str], None]) -> None:
+        self.at, self.last = at, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self.last > 1:
+            self.last = now
+            self.at(text)
+
+
 def expand(job: Job, at: Callable[[str], None]) -> list[Expanded]:
     """Tries all that a job asks for."""
     if job.again:
@@ -68,27 +83,24 @@ def expand(job: Job, at: Callable[[str], None]) -> list[Expanded]:
     memory = MEMORIES.setdefault(job.graph, Memory())
     for state in job.news:
         memory.put(state)
-    return [expand_state(job, task) for task in job.tasks]
+    pulse = Pulse(at)
+    return [expand_state(job, task, pulse) for task in job.tasks]
 
 
-def expand_state(job: Job, task: Task) -> Expanded:
+def expand_state(job: Job, task: Task, pulse: Pulse) -> Expanded:
     """Tries one state's passes."""
     memory = MEMORIES[job.graph]
     text = unpack(task.packed)
     module = mlir.parse(text)
     opened = tuple((name, tuple(choices(name, module, job))) for name in task.opened)
-    mlir.run(
-        module, "strip-debuginfo"
-    )  # a pass that moves an op also changes its location, which is no part of a state
+    named = () if job.again else (text for _, texts in opened for text in texts)
+    mlir.run(module, "strip-debuginfo")  # a pass that moves an op changes its location, which is no part of a state
     source = Source(module, fingerprint(module), hashlib.sha256(text.encode()).digest())
-    wanted = dict.fromkeys((*task.instances, *(text for _, texts in opened for text in texts)))
-    return Expanded(task.state, tuple((text, tried(text, source, memory, job.problem)) for text in wanted), opened)
-
-
-def named(job: Job, at: Callable[[str], None]) -> tuple[str, ...]:
-    """Only the instances that the one pass of a job's one task names."""
-    (task,) = job.tasks
-    return tuple(choices(task.opened[0], mlir.parse(unpack(task.packed)), job))
+    edges: list[tuple[str, Reached | Fell]] = []
+    for wanted in dict.fromkeys((*task.instances, *named)):
+        pulse(wanted)
+        edges.append((wanted, tried(wanted, source, memory, job.problem)))
+    return Expanded(task.state, tuple(edges), opened)
 
 
 def choices(name: str, module: Any, job: Job) -> Iterator[str]:

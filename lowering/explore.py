@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lowering.core import Problem, Target
-from lowering.expand import Expanded, Job, Task, expand, named
+from lowering.expand import Expanded, Job, Task, expand
 from lowering.graph import Fell, Graph, Reached
 from lowering.learned import Learner
 from lowering.plan import Plan, Position
@@ -19,6 +19,7 @@ from lowering.pool import Pool
 from lowering.worker import Casualty, Worker
 
 BATCH = 32  # passes a job: a few tens of milliseconds, so that handing it over costs little
+CASUALTIES = frozenset({"timeout", "crash", "memory"})
 Pair = tuple[int, Position]
 
 
@@ -79,6 +80,7 @@ class Exploration:
         self.learner = Learner(graph) if space.prune else None
         self.news: list[Reached] = []  # the states recorded in this run
         self.told: dict[Worker, int] = {}  # how many of them a worker was told of
+        self.fallen: set[str] = set()  # passes that took their process down in this run
         self.cut = bool(graph.meta("cut", False))  # then nothing more is tried
 
     def run(self) -> Walked:
@@ -136,13 +138,12 @@ class Exploration:
                 yield Task(state, b"", instances, opened)
 
     def missing(self, state: int, moves: Iterable[str]) -> list[str]:
-        """The moves that the graph does not know of a state."""
-        edges = self.graph.edges_of(state)
-        return [
-            m
-            for m in moves
-            if (self.graph.instances(state, m) is None if m in self.space.plan.asked else m not in edges)
-        ]
+        """The moves that the graph does not know of a state; of one that named its instances, those not tried yet."""
+        edges, missing = self.graph.edges_of(state), dict[str, None]()
+        for move in moves:
+            texts = self.graph.instances(state, move) if move in self.space.plan.asked else (move,)
+            missing.update({move: None} if texts is None else dict.fromkeys(t for t in texts if t not in edges))
+        return list(missing)
 
     def stored(self, state: int) -> dict[str, Sequence[int]]:
         """Where each move leads from a state that was explored before."""
@@ -152,7 +153,7 @@ class Exploration:
         }
         for move in self.space.plan.asked:
             texts = self.graph.instances(state, move) or ()
-            found[move] = [target for text in texts if (target := edges[text].target) is not None]
+            found[move] = [target for text in texts if text in edges and (target := edges[text].target) is not None]
         return found
 
     def try_all(self, tasks: Sequence[Task]) -> dict[int, dict[str, Sequence[int]]]:
@@ -160,36 +161,46 @@ class Exploration:
         self.progress.tried, self.progress.left = 0, sum(width(task) for task in tasks)
         self.progress.grew.append(self.progress.left)
         targets: dict[int, dict[str, Sequence[int]]] = {}
-        for job, results in self.pool.map(self.attempt, self.jobs(tasks)):
-            for task, result in zip(job.tasks, results, strict=True):
-                found = self.record(result)
-                if task.state not in self.known:
-                    targets[task.state] = found
-                self.progress.tried += width(task)
-                if self.space.most and len(self.graph) >= self.space.most:
-                    self.cut = True
-                    self.graph.set_meta("cut", True)
+        apart: set[int] = set()  # states whose passes came one by one: the graph knows where they lead
+        for job, result in self.pool.map(self.attempt, self.jobs(tasks), lambda result: result.left):
+            for task, found in zip(job.tasks, result.found, strict=False):  # nothing was found where the job fell
+                leads = self.record(found)
+                if job.again:
+                    apart.add(task.state)
+                elif task.state not in self.known:
+                    targets[task.state] = leads
+                self.progress.tried = min(self.progress.tried + width(task), self.progress.left)
+                if self.cut:
                     break
             self.progress.states = len(self.graph)
             self.graph.commit()
             self.watch(self.progress)
             if self.cut:
                 break
-        self.known.update(targets)
+        self.known.update(targets, apart)
         return targets
 
     def jobs(self, tasks: Iterable[Task]) -> Iterator[Job]:
-        """The tasks with their states' text, some together."""
+        """The tasks with their states' text, some together; one with a pass that fell before in jobs of its own."""
+        job = Job(self.graph.name, self.space.problem, self.space.target, ())
         batch: list[Task] = []
         for task in tasks:
-            batch.append(Task(task.state, self.graph.packed(task.state), task.instances, task.opened))
+            whole = replace(task, packed=self.graph.packed(task.state))
+            falls = not self.fallen.isdisjoint((*task.instances, *task.opened))
+            if batch and falls:
+                yield replace(job, tasks=tuple(batch))
+                batch = []
+            if falls:
+                yield from apart(replace(job, tasks=(whole,)))
+                continue
+            batch.append(whole)
             if sum(map(width, batch)) >= BATCH:
-                yield Job(self.graph.name, self.space.problem, self.space.target, tuple(batch))
+                yield replace(job, tasks=tuple(batch))
                 batch = []
         if batch:
-            yield Job(self.graph.name, self.space.problem, self.space.target, tuple(batch))
+            yield replace(job, tasks=tuple(batch))
 
-    def attempt(self, worker: Worker, job: Job) -> list[Expanded]:
+    def attempt(self, worker: Worker, job: Job) -> Attempt:
         """What a worker makes of a job, told of the states that others found since its last one. Runs in a thread."""
         known = len(self.news)
         news = tuple(self.news[self.told.get(worker, 0) : known])
@@ -197,13 +208,19 @@ class Exploration:
         return attempt(worker, replace(job, news=news))
 
     def record(self, found: Expanded) -> dict[str, Sequence[int]]:
-        """Stores a state's edges: where each move leads."""
+        """Stores a state's edges: where each move leads. The first state too many ends the exploration for good."""
         before = len(self.graph)
         targets: dict[str, Sequence[int]] = {}
         for text, result in found.edges:
+            if 0 < self.space.most <= len(self.graph) and isinstance(result, Reached) and not self.graph.has(result):
+                self.cut = True
+                self.graph.set_meta("cut", True)
+                return targets
             target = self.graph.record(found.state, text, result)
             if isinstance(result, Reached) and result.packed is not None:
                 self.news.append(result.without_text())
+            if isinstance(result, Fell) and result.kind in CASUALTIES:
+                self.fallen.add(text)
             if self.learner is not None:
                 self.learner.see(text, found.state, isinstance(result, Reached))
             if target is not None:
@@ -230,37 +247,49 @@ def at_goal(ops: str, goal: frozenset[str]) -> bool:
 # --- what the workers are given --------------------------------------------------------------------------------------
 
 
-def attempt(worker: Worker, job: Job) -> list[Expanded]:
-    """What a worker makes of a job. Where it falls, the passes are tried one by one, and one edge takes the blame."""
-    result = worker.call(expand, job)
-    if not isinstance(result, Casualty):
-        return result
-    return [one_by_one(worker, job, task) for task in job.tasks]
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker made of a job, and the jobs that are left of it where something took its process down."""
+
+    found: Sequence[Expanded] = ()
+    left: tuple[Job, ...] = ()
 
 
-def one_by_one(worker: Worker, job: Job, task: Task) -> Expanded:
-    """A task in which something takes its process down, each pass in a call of its own."""
-    edges: dict[str, Reached | Fell] = {}
-    opened: dict[str, tuple[str, ...]] = {}
-    for move in task.opened:
-        texts = worker.call(named, alone(job, task, (), (move,)))
-        if isinstance(texts, Casualty):
-            texts, edges[move] = (move,), fell(texts)
-        opened[move] = texts
-    instances = dict.fromkeys((*task.instances, *(text for texts in opened.values() for text in texts)))
-    for text in instances:
-        if text not in edges:
-            result = worker.call(expand, alone(job, task, (text,)))
-            edges[text] = fell(result) if isinstance(result, Casualty) else result[0].edges[0][1]
-    return Expanded(task.state, tuple(edges.items()), tuple(opened.items()))
+def attempt(worker: Worker, job: Job) -> Attempt:
+    """What a worker makes of a job. Where it falls, each pass gets a job of its own, so that one edge takes the blame.
+
+    A pass that falls in a job of its own has failed there; one that only named its instances leaves them to be tried.
+    """
+    result = worker.call(expand, job, each_step=True)
+    if isinstance(result, Casualty):
+        return Attempt((blamed(job, result),)) if is_alone(job) else Attempt(left=tuple(apart(job)))
+    if not (job.again and job.tasks[0].opened):
+        return Attempt(result)
+    ((_, texts),) = result[0].opened
+    return Attempt(result, tuple(alone(job, job.tasks[0], text) for text in texts))
 
 
-def alone(job: Job, task: Task, instances: tuple[str, ...], opened: tuple[str, ...] = ()) -> Job:
-    """A job of one task."""
-    return Job(job.graph, job.problem, job.target, (Task(task.state, task.packed, instances, opened),), again=True)
+def is_alone(job: Job) -> bool:
+    """Whether a job is one pass on one state, and sends all it finds."""
+    return job.again and sum(len(task.instances) + len(task.opened) for task in job.tasks) == 1
 
 
-def fell(casualty: Casualty) -> Fell:
+def apart(job: Job) -> Iterator[Job]:
+    """A job as one job a pass."""
+    for task in job.tasks:
+        yield from (alone(job, task, text) for text in task.instances)
+        yield from (alone(job, task, move, opened=True) for move in task.opened)
+
+
+def alone(job: Job, task: Task, move: str, opened: bool = False) -> Job:
+    """A job of one pass on one state; `opened`: it is only asked for its instances."""
+    task = replace(task, instances=() if opened else (move,), opened=(move,) if opened else ())
+    return replace(job, tasks=(task,), again=True)
+
+
+def blamed(job: Job, casualty: Casualty) -> Expanded:
     """The edge of a pass that did not come back."""
     kind = "compiler bug" if casualty.kind == "exception" else casualty.kind
-    return Fell(kind, casualty.reason)
+    (task,) = job.tasks
+    (move,) = (*task.instances, *task.opened)
+    return Expanded(task.state, ((move, Fell(kind, casualty.reason)),), tuple((name, (name,)) for name in task.opened))

@@ -128,7 +128,8 @@ class Graph:
             self.db.executescript(SCHEMA)
             self.db.execute("BEGIN")
         except sqlite3.Error as error:
-            raise UserError(f"cannot open '{file}': {error}; another `lower graph` may be at work on it") from None
+            hint = "; another `lower graph` is at work on it" if "locked" in str(error) else ""
+            raise UserError(f"cannot open '{file}': {error}{hint}") from None
         self.committed = time.monotonic()
         self.word_ids: dict[str, int] = {text: i for i, text in self.db.execute("SELECT id, text FROM words")}
         self.words: dict[int, str] = {i: text for text, i in self.word_ids.items()}
@@ -169,6 +170,10 @@ class Graph:
             self.words[found] = text
             self.db.execute("INSERT INTO words VALUES (?, ?)", (found, text))
         return found
+
+    def has(self, state: Reached) -> bool:
+        """Whether a state is a node already."""
+        return state.same or state.normal in self.ids
 
     def add_root(self, root: Reached) -> int:
         """The number of the state to start from, 1."""

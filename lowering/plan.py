@@ -12,7 +12,7 @@ its instances on each state. `follow` gives the moves that are possible at a pos
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from lowering.graph import Graph
 
 Position = Any  # hashable
+Place = tuple[Any, ...]
 
 
 class Plan(Protocol):
@@ -36,8 +37,8 @@ class Plan(Protocol):
         """The moves that are bare names, whose instances are asked for on each state; all others are instances."""
         ...
 
-    def follow(self, position: Position) -> Iterator[tuple[str, Position]]:
-        """The moves that are possible, and where each leads."""
+    def follow(self, position: Position) -> Iterable[tuple[str, Position]]:
+        """The moves that are possible, each once, and where each leads."""
         ...
 
     def ends(self, position: Position) -> bool:
@@ -80,7 +81,8 @@ class ToDepth:
 
     def orders(self) -> int:
         """How many orders of moves there are, the empty one included; instances of one move are not counted apart."""
-        return sum(len(self.moves) ** length for length in range(self.depth + 1))
+        many = len(self.moves)
+        return self.depth + 1 if many == 1 else (many ** (self.depth + 1) - 1) // (many - 1)
 
     def says(self) -> str:
         """The plan in words."""
@@ -89,11 +91,13 @@ class ToDepth:
 
 @dataclass(frozen=True)
 class Around:
-    """A schedule with one window of changed order. Positions:
+    """A schedule with one window of changed order. A position is the set of places at which the moves so far may stand:
 
     ("before", i)        the first i steps are done, as they stand
     ("window", i, used)  the window begins at step i, and `used[j]` of the j-th different move in it are done
     ("after", i)         as in the schedule from step i on
+
+    As a set, two windows that allow the same order are walked, and counted, as one.
     """
 
     steps: tuple[str, ...]
@@ -104,7 +108,7 @@ class Around:
 
     @property
     def start(self) -> Position:
-        return ("before", 0)
+        return frozenset({("before", 0)})
 
     @property
     def moves(self) -> tuple[str, ...]:
@@ -128,8 +132,23 @@ class Around:
         most = {move: 2 * count for move, count in often.items()}
         return tuple({**dict.fromkeys(self.inserted, 1), **most}.items())
 
-    def follow(self, position: Position) -> Iterator[tuple[str, Position]]:
-        kind, begin, *rest = position
+    @cached_property
+    def followed(self) -> dict[Position, tuple[tuple[str, Position], ...]]:
+        """What `follow` gave before."""
+        return {}
+
+    def follow(self, position: Position) -> Iterable[tuple[str, Position]]:
+        if position not in self.followed:
+            places: dict[str, set[Place]] = {}
+            for place in sorted(position):
+                for move, after in self.next_places(place):
+                    places.setdefault(move, set()).add(after)
+            self.followed[position] = tuple((move, frozenset(after)) for move, after in places.items())
+        return self.followed[position]
+
+    def next_places(self, place: Place) -> Iterator[tuple[str, Place]]:
+        """The moves that are possible at one place, and where each leads."""
+        kind, begin, *rest = place
         if kind == "after":
             yield from self.one(begin, "after")
             return
@@ -141,12 +160,12 @@ class Around:
             return
         yield from self.inside(begin, rest[0])
 
-    def one(self, index: int, kind: str) -> Iterator[tuple[str, Position]]:
+    def one(self, index: int, kind: str) -> Iterator[tuple[str, Place]]:
         """The schedule's own next step."""
         if index < len(self.steps):
             yield self.steps[index], (kind, index + 1)
 
-    def inside(self, begin: int, used: tuple[int, ...]) -> Iterator[tuple[str, Position]]:
+    def inside(self, begin: int, used: tuple[int, ...]) -> Iterator[tuple[str, Place]]:
         """One more move of the window, or the first step after it."""
         for j, (move, most) in enumerate(self.pools[begin]):
             if used[j] < most:
@@ -154,7 +173,11 @@ class Around:
         yield from self.one(begin + self.window, "after")
 
     def ends(self, position: Position) -> bool:
-        kind, begin, *_ = position
+        return any(map(self.is_end, position))
+
+    def is_end(self, place: Place) -> bool:
+        """Whether nothing of the schedule is missing at a place."""
+        kind, begin, *_ = place
         if kind == "after":
             return begin >= len(self.steps)
         return begin in self.pools and begin + self.window >= len(self.steps)
@@ -166,7 +189,10 @@ class Around:
         return position
 
     def orders(self) -> int:
-        """How many orders of moves there are, window by window; instances of one move are not counted apart."""
+        """At most how many orders of moves there are: one that two windows allow is counted in both.
+
+        Instances of one move are not counted apart.
+        """
         return sum(arrangements([most for _, most in pool]) for pool in self.pools.values())
 
     def says(self) -> str:

@@ -53,13 +53,27 @@ class Pool:
             self.workers.append(found)
         return found
 
-    def map(self, attempt: Callable[[Worker, Job], Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
-        """Each job with what `attempt(worker, job)` gave, in order."""
+    def map(
+        self,
+        attempt: Callable[[Worker, Job], Result],
+        jobs: Iterable[Job],
+        left: Callable[[Result], Iterable[Job]] = lambda _: (),
+    ) -> Iterator[tuple[Job, Result]]:
+        """Each job with what `attempt(worker, job)` gave, in order. `left`: what a result leaves to do comes next."""
         waiting: deque[tuple[Job, Future[Result]]] = deque()
+
+        def submitted(job: Job) -> tuple[Job, Future[Result]]:
+            return job, self.threads.submit(lambda: attempt(self.worker(), job))
+
+        def first() -> tuple[Job, Result]:
+            job, future = waiting.popleft()
+            result = future.result()
+            waiting.extendleft(reversed([submitted(more) for more in left(result)]))
+            return job, result
+
         for job in jobs:
-            waiting.append((job, self.threads.submit(lambda job=job: attempt(self.worker(), job))))
-            if len(waiting) >= AHEAD * self.count:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for job, future in waiting:
-            yield job, future.result()
+            waiting.append(submitted(job))
+            while len(waiting) >= AHEAD * self.count:
+                yield first()
+        while waiting:
+            yield first()

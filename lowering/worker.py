@@ -88,8 +88,13 @@ class Worker:
         self.connection = Connection(ours.detach())
         return self.connection
 
-    def call(self, function: Callable[[Any, At], Any], argument: Any, on_step: At | None = None) -> Any:
-        """What `function(argument, at)` returns, or a Casualty. `on_step` is told the steps as they are reported."""
+    def call(
+        self, function: Callable[[Any, At], Any], argument: Any, on_step: At | None = None, each_step: bool = False
+    ) -> Any:
+        """What `function(argument, at)` returns, or a Casualty. `on_step` is told the steps as they are reported.
+
+        `each_step`: the seconds of the limits are for each step, not for the whole call.
+        """
         connection = self.start()
         deadline, step = time.monotonic() + self.limits.seconds, "starting"
         try:
@@ -99,6 +104,8 @@ class Worker:
                     kind, value = pickle.loads(connection.recv_bytes())
                     if kind == "step":
                         step = value
+                        if each_step:
+                            deadline = time.monotonic() + self.limits.seconds
                         if on_step is not None:
                             on_step(value)
                         continue

@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pass_graphs import PASSES, explored, rows, space
+from pass_graphs import PASSES, PROBLEM, explored, rows, space
 
+from lowering import expand
 from lowering.graph import Graph
 from lowering.plan import Around
 
@@ -130,6 +131,49 @@ def test_a_bare_name_is_asked_for_its_instances(tmp_path):
         assert "tile-reduction{role=unroll tile-sizes=8}" in loops
 
 
+def test_instances_that_were_named_and_not_tried_are_tried(tmp_path):
+    """As after an end between the two, where a pass took its process down and all came one by one."""
+    file, whole = tmp_path / "states.sqlite", tmp_path / "whole.sqlite"
+    what = space("tile-reduction,canonicalize", depth=2)
+    explored(whole, what)
+    with Graph(whole) as graph:
+        first = graph.instances(1, "tile-reduction")
+    with Graph(file) as graph:
+        graph.add_root(expand.root(PROBLEM))
+        graph.record_instances(1, "tile-reduction", first)
+    explored(file, what)
+    found, wanted = ({(e.source, e.text, e.kind) for e in rows(each)[1] if e.source == 1} for each in (file, whole))
+    assert found == wanted
+    assert {s.normal for s in rows(file)[0]} == {s.normal for s in rows(whole)[0]}
+
+
+def test_a_bare_name_is_asked_beside_a_pass_that_falls(tmp_path):
+    found = []
+    for bad in ("", ",test-crash"):
+        file = tmp_path / f"states{bad}.sqlite"
+        explored(file, space(f"tile-reduction,canonicalize{bad}", depth=2))
+        states, edges = rows(file)
+        with Graph(file) as graph:
+            named = list(graph.opened())
+        ways = {(e.source, e.text, e.target) for e in edges if e.text != "test-crash"}
+        found.append(({s.normal for s in states}, len(ways), len(named)))
+    assert found[0] == found[1]
+
+
+def test_each_pass_is_kept_as_soon_as_it_has_fallen(tmp_path):
+    file, seen = tmp_path / "states.sqlite", []
+
+    def stop(progress):
+        seen.append(progress.edges)
+        if progress.edges == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explored(file, space("canonicalize,test-crash,test-eat-memory", depth=1), memory=1 << 30, watch=stop)
+    assert seen == [0, 1, 2]
+    assert [edge.text for edge in rows(file)[1]] == ["canonicalize", "test-crash"]
+
+
 def test_a_cap_on_states_stops_there_whoever_works(whole, tmp_path):
     found = []
     for processes in (1, 2):
@@ -138,7 +182,13 @@ def test_a_cap_on_states_stops_there_whoever_works(whole, tmp_path):
         assert walked.cut
         found.append(rows(file))
     assert found[0] == found[1]
-    assert 8 <= len(found[0][0]) < len(whole[0])
+    assert len(found[0][0]) == 8 < len(whole[0])
+
+
+def test_a_cap_that_is_not_exceeded_cuts_nothing(whole, tmp_path):
+    file = tmp_path / "states.sqlite"
+    assert not explored(file, space(most=len(whole[0]))).cut
+    assert rows(file) == whole
 
 
 def test_nothing_follows_a_state_at_the_goal(tmp_path):

@@ -39,16 +39,16 @@ def window(steps, begin, size):
                 yield (*steps[:begin], *s, *steps[begin + size :])
 
 
-@pytest.mark.parametrize("steps", ["abcd", "abab", "a", "abc"])
+@pytest.mark.parametrize("steps", ["abcd", "abab", "a", "abc", "abcdef"])
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_around_is_each_window_in_each_order(steps, size):
     steps = tuple(steps)
     plan = Around(steps, size)
     windows = range(max(1, len(steps) - size + 1))
-    wanted = sorted(s for begin in windows for s in window(steps, begin, size))
+    wanted = [s for begin in windows for s in window(steps, begin, size)]
     found = sorted(sequences(plan))
-    assert found == wanted
-    assert plan.orders() == len(found)
+    assert found == sorted(set(wanted)), "an order that two windows allow is one order"
+    assert plan.orders() == len(wanted) >= len(found)
     assert steps in found
 
 

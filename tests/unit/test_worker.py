@@ -57,6 +57,13 @@ def test_a_hang_ends_at_the_limit_with_all_its_children(faults):
         assert not [line for line in left.splitlines() if "Z" not in line]
 
 
+def test_the_limit_can_be_that_of_each_step(faults):
+    with Worker(Limits(seconds=3.0)) as worker:
+        worker.call(faults.double, 1)  # the child has started by now
+        assert worker.call(faults.walks, None, each_step=True) == "there"
+        assert worker.call(faults.walks, None).kind == "timeout"
+
+
 def test_memory_beyond_the_limit_ends_the_job(faults):
     with Worker(Limits(seconds=30, memory=600 << 20)) as worker:
         assert worker.call(faults.eats, None).kind == "memory"

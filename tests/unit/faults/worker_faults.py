@@ -28,6 +28,13 @@ def hangs(argument, at):
     time.sleep(60)
 
 
+def walks(argument, at):
+    for step in range(8):
+        at(str(step))
+        time.sleep(0.5)
+    return "there"
+
+
 def eats(argument, at):
     hoard = []
     while True:
