@@ -70,12 +70,16 @@ class Survey:
 
 @dataclass(frozen=True)
 class Examined:
-    """A subject with its culprit, if it has one, what was checked, and how the lowering ended if it failed."""
+    """A subject with its culprit, if it has one, what was checked, and how the lowering ended if it failed.
+
+    `completed`: the schedule stops before the end, and the standard tail completed it.
+    """
 
     subject: Subject
     culprit: Culprit | None
     survey: Survey
     failure: Failure | None = None
+    completed: bool = False
 
 
 @dataclass
@@ -109,8 +113,8 @@ def examine(bench: Bench, subject: Subject, every: bool = True) -> Examined:
     states = States(bench, subject, lowering.states, CHEAP)
     if lowering.failure is not None:  # a state before it may be wrong already
         culprit = wrong_step(states, len(states.texts)) or failed_step(lowering, subject)
-        return Examined(subject, culprit, states.survey(None), lowering.failure)
-    binary = bench.check(states.texts[-1], subject, subject.steps, last=True)
+        return Examined(subject, culprit, states.survey(None), lowering.failure, lowering.completed)
+    binary = bench.binary(lowering, subject)
     culprit = wrong_step(states, len(states.texts))
     if culprit is None and binary.word == "wrong":  # is it what LLVM makes of the states?
         states = States(bench, subject, lowering.states, subject.steps)
@@ -119,7 +123,7 @@ def examine(bench: Bench, subject: Subject, every: bool = True) -> Examined:
         culprit = wrong_between(states)
     if culprit is not None:
         culprit = replace(culprit, steps=states.steps, mends=tuple(mending(bench, subject, culprit)))
-    return Examined(subject, culprit, states.survey(binary))
+    return Examined(subject, culprit, states.survey(binary), completed=lowering.completed)
 
 
 def mending(bench: Bench, subject: Subject, culprit: Culprit) -> Iterator[int]:
@@ -129,7 +133,7 @@ def mending(bench: Bench, subject: Subject, culprit: Culprit) -> Iterator[int]:
         bench.on_step(f"leaving out step {number}")
         tried = replace(subject, passes=(*subject.passes[: number - 1], *subject.passes[number:]))
         lowering = bench.lower(tried)
-        if lowering.failure is None and bench.check(lowering.states[-1], tried, tried.steps, last=True).word == "right":
+        if lowering.failure is None and bench.binary(lowering, tried).word == "right":
             yield number
 
 

@@ -27,16 +27,9 @@ MOST = 2**27  # multiply-adds of a problem whose states are run at full size
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(frontend.ProblemWords):
     """The command's words, as typed; an empty one was left out."""
 
-    source: str
-    target: str
-    shape: str
-    dtype: str
-    out_dtype: str
-    layout: str
-    strict_semantics: bool
     schedule: str | None
     reduce: bool
     timeout: float
@@ -171,6 +164,7 @@ def describe(
         source=work.source,
         schedule=subject.schedule,
         passes=len(subject.passes),
+        completed=examined.completed,
         on=on,
         states=survey.states,
         right=survey.right,

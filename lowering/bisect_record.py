@@ -55,7 +55,8 @@ class BisectRecord:
     """One bisection's whole story. `on` is the problem in words that `states` (so many) are of.
 
     `right`, `wrong` and `unchecked` count those that were checked; `why` some could not be. `binary` is what the whole
-    schedule gives there. `notes` say what was done at other sizes.
+    schedule gives there; where that stops before the end it was `completed` by the standard tail. `notes` say what was
+    done at other sizes.
     """
 
     run: int
@@ -79,6 +80,7 @@ class BisectRecord:
     again: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     toolchain: dict[str, str] | None = None
+    completed: bool = False
 
 
 def as_json(record: BisectRecord) -> str:

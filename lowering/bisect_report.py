@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lowering.bisect_record import BisectRecord, Found, Least
+from lowering.graph_legend import counted
 from lowering.report import Section, cut, markdown_sections, text_sections
 from lowering.state_check import StateVerdict
 
@@ -31,7 +32,7 @@ def exit_code(record: BisectRecord) -> int:
 def sections(record: BisectRecord) -> Iterator[Section]:
     """All there is to say, the culprit first."""
     yield Section("problem", (record.problem,))
-    yield Section("schedule", (f"{record.source}, for {record.target}: {many(record.passes, 'pass')}",))
+    yield Section("schedule", tuple(schedule(record)))
     yield Section("text", (record.schedule,), detail=True)
     yield Section("verdict", tuple(verdict(record)))
     yield Section("checked", tuple(checked(record)))
@@ -42,6 +43,13 @@ def sections(record: BisectRecord) -> Iterator[Section]:
     yield Section("files", (f"{record.folder} ({', '.join(record.files)})",))
     versions = ", ".join(f"{name} {version}" for name, version in (record.toolchain or {}).items())
     yield Section("toolchain", (versions,), detail=True)
+
+
+def schedule(record: BisectRecord) -> Iterator[str]:
+    """Where the schedule is from, how long it is, and what was added to it."""
+    yield f"{record.source}, for {record.target}: {counted(record.passes, 'pass')}"
+    if record.completed:
+        yield "completed by the standard tail: it does not lower to the end"
 
 
 def verdict(record: BisectRecord) -> Iterator[str]:
@@ -73,8 +81,8 @@ def nothing(record: BisectRecord) -> str:
     if not record.right:
         return "nothing could be checked"
     if record.right < record.states:
-        return f"nothing wrong was found: {record.right} of {many(record.states, 'state')} were checked"
-    return f"nothing is wrong: {many(record.right, 'state')} checked"
+        return f"nothing wrong was found: {record.right} of {counted(record.states, 'state')} were checked"
+    return f"nothing is wrong: {counted(record.right, 'state')} checked"
 
 
 def culprit(found: Found, passes: int) -> str:
@@ -100,7 +108,9 @@ def checked(record: BisectRecord) -> Iterator[str]:
         yield f"built with {found.steps or 'LLVM at its defaults'}"
     counts = ((record.right, "right"), (record.wrong, "wrong"), (record.unchecked, "not checkable"))
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
-    yield f"{many(record.states, 'state')} of {record.on}: {words or 'none checked'}"
+    rest = record.states - sum(count for count, _ in counts)
+    halving = f"; not looked at: {rest}, since a wrong one is searched for by halving" if rest and words else ""
+    yield f"{counted(record.states, 'state')} of {record.on}: {words or 'none checked'}{halving}"
     yield from (f"not checkable: {cut(reason, 150)}" for reason in record.why[:WHY])
     if record.binary is not None:
         yield f"binary: {said(record.binary, record.on)}"
@@ -111,11 +121,6 @@ def said(verdict: StateVerdict, on: str) -> str:
     if verdict.word == "right":
         return f"right ({verdict.reason} on {on}, run by {verdict.executor})"
     return f"{'WRONG' if verdict.word == 'wrong' else 'not executed'}: {verdict.reason}"
-
-
-def many(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def smallest(least: Least) -> Iterator[str]:

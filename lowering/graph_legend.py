@@ -82,7 +82,7 @@ def binary_says(each: BinaryRecord) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things."""
+    """A count with its noun."""
     return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 

@@ -66,10 +66,27 @@ def lower(
     `start` is (number of passes already applied, state text) to go on from a stored state. `texts` names what is kept
     beside the image ('llvm', 'asm', 'ptx'). `at` is told each step before it runs. Never raises for a bad candidate.
     """
-    done, state = start or (0, problem.ir)
+    with mlir.own_context(str(schedule)):
+        return through(problem, schedule, target, folder, texts, start or (0, problem.ir), at)
+
+
+def through(
+    problem: Problem,
+    schedule: Schedule,
+    target: Target,
+    folder: Path | None,
+    texts: Sequence[str],
+    start: tuple[int, str],
+    at: Callable[[str], None],
+) -> Lowered:
+    """What `lower` does, in the context that is in use."""
+    done, state = start
     passes, steps = split(schedule)
     stages: list[Stage] = []
     module = mlir.parse(state, problem.name)
+    for step in passes[:done]:
+        if mlir.PRELOAD in str(step):  # no state holds what it loaded
+            step.apply(module)
     if done and folder is not None:
         (folder / "00-input.mlir").write_text(problem.ir)
     label, name = (f"from {done:02d}", "from") if done else ("input", "input")

@@ -87,7 +87,7 @@ def check_all(
 def judged(worker: Worker, job: StateJob) -> StateVerdict:
     """The verdict of a state; none for one that takes too long: an order of passes may make a program merely slow."""
     found = ask(worker, job)
-    if not found.endless:
+    if found.cause != "time-out":
         return found
     return replace(found, word="not checkable", reason="too slow to be checked in the time-out, or without an end")
 

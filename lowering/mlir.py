@@ -28,12 +28,44 @@ def dialect(name: str) -> Any:
     return importlib.import_module(f"{PACKAGE}.dialects.{name}")
 
 
-@cache
+PRELOAD = "transform-preload-library"  # the pass that leaves its library in the context, for whatever runs later there
+OWN: list[Any] = []  # the context of `own_context`, while there is one
+
+
 def context() -> Any:
-    """The one context of this process (a fresh one costs 8 ms), without threads: processes scale, threads do not."""
-    ctx = ir.Context()
-    ctx.enable_multithreading(False)
-    return ctx
+    """The context that everything happens in: the one of this process (a fresh one costs 8 ms), or `own_context`'s."""
+    return OWN[-1] if OWN else shared()
+
+
+@cache
+def shared() -> Any:
+    """The one context of this process."""
+    return new_context()
+
+
+def new_context() -> Any:
+    """A context without threads: processes scale, threads do not."""
+    made = ir.Context()
+    made.enable_multithreading(False)
+    return made
+
+
+@contextmanager
+def own_context(pipeline: str) -> Generator[None]:
+    """A context of its own for a pipeline that would leave something in the shared one; for any other the shared one.
+
+    No module is carried in or out: a live one belongs to the context that it was parsed in.
+    """
+    if PRELOAD not in pipeline:
+        yield
+        return
+    manager.cache_clear()  # a pass manager belongs to a context too
+    OWN.append(new_context())
+    try:
+        yield
+    finally:
+        OWN.pop()
+        manager.cache_clear()
 
 
 @contextmanager
@@ -123,9 +155,11 @@ def verify(module: Any) -> None:
 
 
 def script_module(script: str) -> str:
-    """The text of a whole transform script: a module with `@__transform_main` as it is, or one around a mere body."""
-    if "transform.named_sequence" in script:
+    """The text of a whole transform script: a module as it is, or one around named sequences or around a mere body."""
+    if "transform.with_named_sequence" in script:
         return script
+    if "transform.named_sequence" in script:
+        return f"module attributes {{transform.with_named_sequence}} {{ {script}\n}}"  # no line is moved
     return f"""module attributes {{transform.with_named_sequence}} {{
           transform.named_sequence @__transform_main(%root: !transform.any_op) {{
             {script}

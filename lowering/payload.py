@@ -41,6 +41,7 @@ class Reader:
 
     def execute(self, module: Any) -> Program:
         self.module = module
+        no_script(module, self.source)
         one_function(module, self.source)
         if len(mlir.walk(module, is_function)) > 1:
             mlir.run(module, "inline,symbol-dce")
@@ -186,6 +187,21 @@ STEPS: dict[str, str] = {  # op -> the method of Reader that executes it
     "bufferization.materialize_in_destination": "materialize",
     "linalg.generic": "generic",
 }
+
+
+def no_script(module: Any, source: Source) -> None:
+    """That no transform script stands beside the payload: it would get lost, as the normal form has no place for it."""
+    found = [op for op in mlir.walk(module, is_transform) if not is_transform(op.parent)]
+    if not found:
+        return
+    name = f" @{symbol(found[0])}" if symbol(found[0]) else ""
+    advice = "move it to a file of its own, s.mlir, and run it as a pass: --schedule 'transform{script=s.mlir},...'"
+    raise source.error(f"the transform script{name} is no part of a problem: {advice}", found[0].location)
+
+
+def is_transform(op: Any) -> bool:
+    """Whether an op is of the transform dialect."""
+    return op.operation.name.startswith("transform.")
 
 
 def remedy(name: str) -> str:

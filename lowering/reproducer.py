@@ -27,7 +27,7 @@ from lowering.subject import INPUT, Bench, Lowering, Subject
 PASSES_SECONDS = 120.0  # for making the schedule smaller, and as much again for the sizes
 HANG_SECONDS = 10.0  # what counts as a hang there, where the culprit hangs
 RIGHT, WRONG_STATE, LOG = "right.mlir", "wrong.mlir", "culprit.log"
-MAIN = "__transform_main"  # where upstream's interpreter begins
+INTERPRETER, MAIN = "transform-interpreter", "__transform_main"  # and where it begins
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Suspicion:
             return None
         right, last = lowering.states[len(passes)], lowering.states[-1]
         if self.of_codegen:
-            after = self.bench.check(last, tried, tried.steps, last=True)
+            after = self.bench.binary(lowering, tried)
         else:
             after = self.bench.check(last, tried, self.culprit.steps)
         if after.word != "wrong":
@@ -180,13 +180,26 @@ def commands(case: Case, subject: Subject, culprit: Culprit, folder: Path, targe
     """
     schedule = Subject(case.problem, (*case.passes, *case.suspects), subject.steps).schedule
     words = [str(folder / INPUT), "--strict-semantics", "--target", target.name, "--schedule", schedule]
+    again = ["bisect"] if culprit.symptom == WRONG else []
     if culprit.last > len(subject.passes):
-        return [shlex.join(["lower", *words])]
-    state = shlex.quote(str(folder / RIGHT))
-    found = [f"lower opt {state} --pass-pipeline={quoted(map(str, case.suspects))}"]
+        return [shlex.join(["lower", *again, *words])]
+    state, loaded = shlex.quote(str(folder / RIGHT)), libraries(case)
+    found = [f"lower opt {state} --pass-pipeline={quoted(map(str, (*loaded, *case.suspects)))}"]
     if (upstream := upstream_passes(case, folder)) is not None:
-        found.insert(0, f"mlir-opt {state} --pass-pipeline={quoted(upstream)}")
-    return [*found, shlex.join(["lower", "bisect", *words])] if culprit.symptom == WRONG else found
+        found.insert(0, f"mlir-opt {state} --pass-pipeline={quoted((*map(str, loaded), *upstream))}")
+    return [*found, shlex.join(["lower", *again, *words])] if again else found
+
+
+def libraries(case: Case) -> list[Pass]:
+    """The libraries that were loaded for a suspected interpreter of transform scripts: no state holds them."""
+    if not any(is_upstream(step, INTERPRETER) for step in case.suspects):
+        return []
+    return [step for step in case.passes if is_upstream(step, mlir.PRELOAD)]
+
+
+def is_upstream(step: Pass, name: str) -> bool:
+    """Whether a pass is upstream's of this name."""
+    return isinstance(step, Upstream) and step.of == name
 
 
 def quoted(passes: Iterable[str]) -> str:
@@ -213,4 +226,4 @@ def interpreted(file: Path, script: str) -> tuple[str, str]:
     entry = re.search(r"transform\.named_sequence\s+(?:private\s+)?@(\w+)", script)
     name = entry[1] if entry else MAIN
     options = "" if name == MAIN else f"{{entry-point={name}}}"
-    return f"transform-preload-library{{transform-library-paths={file}}}", f"transform-interpreter{options}"
+    return f"{mlir.PRELOAD}{{transform-library-paths={file}}}", f"{INTERPRETER}{options}"

@@ -58,7 +58,7 @@ class StateVerdict:
     """What is known of a state, with a one-line reason; `executor` and the number of checks where it was run.
 
     `remembered`: an equal one had been run before in the same process. `binary` is the SHA-256 of what was run.
-    `harmful`: it wrote outside of its outputs. `endless`: it is called wrong because it did not end in time.
+    `cause`: what a wrong one did besides: it wrote outside of its outputs (harm), or did not end in time (time-out).
     """
 
     word: Literal["right", "wrong", "not checkable"]
@@ -67,8 +67,7 @@ class StateVerdict:
     checks: int = 0
     binary: str = ""
     remembered: bool = False
-    harmful: bool = False
-    endless: bool = False
+    cause: Literal["", "harm", "time-out"] = ""
 
 
 def ask(worker: Worker, job: StateJob, on_step: Callable[[str], None] | None = None) -> StateVerdict:
@@ -82,11 +81,11 @@ def ask(worker: Worker, job: StateJob, on_step: Callable[[str], None] | None = N
     if used and isinstance(found, Casualty) and found.kind == "crash":
         found = worker.call(check, job, on_step)
     verdict = fallen(found) if isinstance(found, Casualty) else found
-    if used and verdict.word == "wrong" and not verdict.endless:
+    if used and verdict.word == "wrong" and verdict.cause != "time-out":
         worker.close()
         found = worker.call(check, job, on_step)
         verdict = fallen(found) if isinstance(found, Casualty) else found
-    if verdict.harmful and not verdict.remembered:
+    if verdict.cause == "harm" and not verdict.remembered:
         worker.close()
     return verdict
 
@@ -95,7 +94,7 @@ def fallen(casualty: Casualty) -> StateVerdict:
     """The verdict of a state that took its process down: wrong where it did so while running, else not checkable."""
     if casualty.at == RUNNING and casualty.kind != "exception":
         ended = f"{casualty.kind} while running: {casualty.reason}"
-        return StateVerdict("wrong", ended, endless=casualty.kind == "timeout")
+        return StateVerdict("wrong", ended, cause="time-out" if casualty.kind == "timeout" else "")
     return unchecked(f"{casualty.kind} in '{casualty.at}': {casualty.reason}")
 
 
@@ -170,8 +169,8 @@ def tried(
         found = verify.verify_witness(problem, program, sets=sets)
     failed = next((each for each in found if not each.ok), None)
     if failed is not None:
-        harmful = failed.name.startswith(HARM)
-        return StateVerdict("wrong", f"{failed.name}: {failed.detail}", checks=len(found), harmful=harmful)
+        cause = "harm" if failed.name.startswith(HARM) else ""
+        return StateVerdict("wrong", f"{failed.name}: {failed.detail}", checks=len(found), cause=cause)
     notes = dict.fromkeys(each.note for each in found if each.note)
     return StateVerdict("right", ", ".join((f"{len(found)} checks", *notes)), checks=len(found))
 

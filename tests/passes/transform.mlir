@@ -1,6 +1,7 @@
 // RUN: lower opt %s --pass-pipeline='transform{script=%S/Inputs/tile.transform.mlir}' | filecheck %s
+// RUN: lower opt %s --pass-pipeline='transform{script=%S/Inputs/sequence.transform.mlir}' | filecheck %s
 
-// A transform script as a pass: three loops around a smaller matmul.
+// A transform script as a pass, a whole module or a named sequence alone: three loops around a smaller matmul.
 // CHECK-LABEL: func.func @matmul
 // CHECK-COUNT-3: scf.for
 // CHECK: linalg.matmul

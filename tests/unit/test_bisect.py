@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lowering import bisect, bisect_record, bisect_report, completion, mlir, problem, reproducer, targets
 from lowering.bisect import WRONG, Culprit, States, Symptom, examine
 from lowering.candidate import sizes
-from lowering.core import Schedule
-from lowering.lower import split
+from lowering.core import Failure, Schedule
+from lowering.lower import lower, split
 from lowering.passes import pipeline
 from lowering.reproducer import Case, Suspicion
 from lowering.state_check import StateVerdict
@@ -134,9 +134,106 @@ def test_a_case_is_one_only_where_the_last_pass_shows_the_symptom(bench, passes,
 
 
 def test_code_generation_that_fails_is_named(bench):
-    examined = examine(bench, subject(f"cse,{BUFFERS},convert-linalg-to-loops"))
-    assert (step(examined), examined.culprit.symptom.stage) == (4, "codegen")
+    openmp = f"cse,{BUFFERS},func.func(convert-linalg-to-parallel-loops),convert-scf-to-openmp"
+    examined = examine(bench, subject(openmp))
+    assert (step(examined), examined.culprit.symptom.stage) == (5, "codegen")
     assert "left unlowered" in examined.culprit.failure.reason
+    assert "omp.yield is left after the standard tail" in examined.culprit.failure.reason
+
+
+def test_a_schedule_for_a_cpu_that_stops_before_the_end_is_completed(bench):
+    examined = examine(bench, subject(f"cse,{BUFFERS},llvm{{opt=0}}"))
+    assert (examined.culprit, examined.failure, examined.completed) == (None, None, True)
+    assert (examined.survey.right, examined.survey.binary.word) == (3, "right")
+    assert not bench.lower(subject(TO_LLVM)).completed
+
+
+def test_no_other_schedule_is_completed():
+    with Worker() as worker:
+        lowering = Bench(worker, targets.load("gfx942")).lower(subject("cse"))
+    assert (lowering.completed, lowering.failure.stage) == (False, "codegen")
+
+
+# --- libraries of transform scripts: a context keeps what was loaded into it ------------------------------------------
+
+LIBRARY = """
+module attributes {{transform.with_named_sequence}} {{
+  transform.named_sequence @__transform_main(%root: !transform.any_op) {{
+    %m = transform.structured.match ops{{["linalg.matmul"]}} in %root : (!transform.any_op) -> !transform.any_op
+    {what}
+    transform.yield
+  }}
+}}"""
+IN_STEPS_OF_FOUR = """%t, %l = transform.structured.tile_using_for %m tile_sizes [0, 0, 4]
+      : (!transform.any_op) -> (!transform.any_op, !transform.any_op)"""
+FAILS = """%t, %f = transform.structured.convert_conv2d_to_img2col %m
+      : (!transform.any_op) -> (!transform.any_op, !transform.any_op)"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """A pass that loads a library of some steps."""
+
+    def load(what):
+        (tmp_path / "library.mlir").write_text(LIBRARY.format(what=what))
+        return f"transform-preload-library{{transform-library-paths={tmp_path / 'library.mlir'}}}"
+
+    return load
+
+
+def test_a_library_is_there_for_one_lowering_alone(bench, loaded):
+    whole = subject(f"cse,{loaded(IN_STEPS_OF_FOUR)},transform-interpreter,{TO_LLVM}")
+    assert bench.lower(subject(f"cse,{TO_LLVM}")).failure is None
+    for _ in range(2):
+        lowering = bench.lower(whole)
+        assert (lowering.failure, "scf.for" in lowering.states[3]) == (None, True)
+    without = bench.lower(subject("cse,transform-interpreter"))
+    assert (without.failed_pass, "could not find a nested named sequence" in without.failure.reason) == (2, True)
+    assert bench.lower(subject(f"cse,{TO_LLVM}")).failure is None
+
+
+def test_a_library_is_loaded_again_where_a_lowering_goes_on_after_it(bench, loaded):
+    whole = subject(f"cse,{loaded(IN_STEPS_OF_FOUR)},transform-interpreter,{TO_LLVM}")
+    state = bench.lower(whole).states[2]
+    gone_on = lower(whole.problem, pipeline.parse(whole.schedule), HOST, start=(2, state))
+    assert not isinstance(gone_on.outcome, Failure)
+
+
+def test_an_interpreter_keeps_its_library_where_a_schedule_is_made_smaller(bench, loaded):
+    load = loaded(IN_STEPS_OF_FOUR)
+    examined = examine(bench, subject(f"cse,{load},transform-interpreter,canonicalize,test-hoist-past-write,cse"))
+    assert step(examined) == 5
+    found = smallest(bench, examined)
+    assert [each.of for each in found.passes.items] == ["transform-preload-library", "transform-interpreter"]
+    assert sizes(found.case.problem) == "1x1x5"
+
+
+def test_an_interpreter_that_fails_is_shown_with_its_library(bench, loaded, tmp_path):
+    examined = examine(bench, subject(f"cse,{loaded(FAILS)},canonicalize,transform-interpreter,cse"))
+    assert (step(examined), "img2col" in examined.culprit.failure.reason) == (4, True)
+    found = smallest(bench, examined)
+    assert [each.of for each in found.passes.items] == ["transform-preload-library"]
+    reproducer.write(found.case, tmp_path)
+    commands = reproducer.commands(found.case, examined.subject, examined.culprit, tmp_path, HOST)
+    assert [shlex.split(command)[0] for command in commands] == ["mlir-opt", "lower"]
+    assert all("transform-preload-library" in command for command in commands)
+    done = run(*shlex.split(commands[1])[1:], cwd=tmp_path)
+    assert "convert_conv2d_to_img2col failed to apply" in done.stderr
+
+
+def test_another_pass_is_shown_without_the_library(loaded):
+    tried = subject(f"{loaded(IN_STEPS_OF_FOUR)},transform-interpreter,test-drop-store")
+    case = Case(PROBLEM, tried.passes[:2], tried.passes[2:], PROBLEM.ir)
+    assert reproducer.libraries(case) == []
+
+
+def test_a_wrong_binary_is_shown_by_what_completes_its_schedule(tmp_path):
+    tried = subject("cse")
+    case = Case(PROBLEM, tried.passes, (), PROBLEM.ir)
+    (again,) = reproducer.commands(case, tried, Culprit(2, 2, WRONG), tmp_path, HOST)
+    assert shlex.split(again)[:2] == ["lower", "bisect"]
+    (again,) = reproducer.commands(case, tried, Culprit(2, 2, Symptom("codegen", "illegal")), tmp_path, HOST)
+    assert shlex.split(again)[:2] == ["lower", str(tmp_path / "input.mlir")]
 
 
 def test_a_right_schedule_has_no_culprit_and_all_its_states_are_checked(bench):
@@ -276,14 +373,12 @@ SCRIPT = """
     : (!transform.any_op) -> !transform.any_op
   {what}
 """
-FAILS = """%t, %f = transform.structured.convert_conv2d_to_img2col %matmul
-    : (!transform.any_op) -> (!transform.any_op, !transform.any_op)"""
 
 
 @pytest.mark.slow
 def test_what_fails_at_full_size_alone_is_found_there(tmp_path):
     """The script finds its op by a type that only the whole problem has."""
-    (tmp_path / "s.mlir").write_text(SCRIPT.format(shape="40x40", what=FAILS))
+    (tmp_path / "s.mlir").write_text(SCRIPT.format(shape="40x40", what=FAILS.replace("%m", "%matmul")))
     (tmp_path / "schedule").write_text(f"cse,transform{{script=s.mlir}},{TO_LLVM}")
     done = run("bisect", "--shape", "40x40x64", "--dtype", "f32", "--schedule", "schedule", "--json", cwd=tmp_path)
     record = bisect_record.read(done.stdout)
@@ -312,10 +407,7 @@ def test_upstream_itself_repeats_a_script(tmp_path):
 def told(first, last, suspects, does="wrong", before="right", **fields):
     """The lines of a verdict on a culprit of a schedule of nine passes."""
     culprit = bisect_record.Found(first, last, suspects, does, before=VERDICTS.get(before), **fields)
-    record = bisect_record.BisectRecord(
-        run=1, folder="runs/1", command="", problem="p", target="t", source="given", schedule="", passes=9, on="w",
-        states=10, right=1, wrong=1, unchecked=0, why=(), binary=None, culprit=culprit,
-    )  # fmt: skip
+    record = record_of(right=1, wrong=1, culprit=culprit)
     assert bisect_report.exit_code(record) == 1
     return list(bisect_report.verdict(record))
 
@@ -335,6 +427,32 @@ def test_the_words_of_a_culprit():
     ]
 
 
+def record_of(**fields):
+    """A record of a schedule of nine passes, checked on the problem w."""
+    words = {
+        "run": 1, "folder": "", "command": "", "problem": "p", "target": "t", "source": "given", "schedule": "",
+        "passes": 9, "on": "w", "states": 10, "right": 0, "wrong": 0, "unchecked": 0, "why": (), "binary": None,
+    }  # fmt: skip
+    return bisect_record.BisectRecord(**{**words, **fields})
+
+
+def test_states_that_were_not_looked_at_are_counted():
+    some, every = record_of(right=2, wrong=3, unchecked=1), record_of(right=10)
+    assert list(bisect_report.checked(some)) == [
+        "10 states of w: 2 right, 3 wrong, 1 not checkable; not looked at: 4, since a wrong one is searched for by "
+        "halving"
+    ]
+    assert list(bisect_report.checked(every)) == ["10 states of w: 10 right"]
+
+
+def test_a_schedule_that_was_completed_says_so():
+    assert list(bisect_report.schedule(record_of(completed=True))) == [
+        "given, for t: 9 passes",
+        "completed by the standard tail: it does not lower to the end",
+    ]
+    assert list(bisect_report.schedule(record_of(passes=1))) == ["given, for t: 1 pass"]
+
+
 @pytest.mark.parametrize(
     ("right", "words", "code"),
     [
@@ -344,10 +462,7 @@ def test_the_words_of_a_culprit():
     ],
 )
 def test_what_was_not_checked_is_not_called_right(right, words, code):
-    record = bisect_record.BisectRecord(
-        run=1, folder="", command="", problem="p", target="t", source="given", schedule="", passes=2, on="w",
-        states=3, right=right, wrong=0, unchecked=3 - right, why=("x",), binary=None,
-    )  # fmt: skip
+    record = record_of(states=3, right=right, unchecked=3 - right, why=("x",))
     assert list(bisect_report.verdict(record)) == [words]
     assert bisect_report.exit_code(record) == code
 

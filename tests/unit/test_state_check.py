@@ -151,7 +151,7 @@ def test_a_state_that_hangs_is_wrong():
     with Worker(Limits(seconds=4)) as worker:
         verdict = ask(worker, StateJob(state(LOOPS).replace("    return", FOREVER), PROBLEM, HOST))
     assert (verdict.word, verdict.reason) == ("wrong", "timeout while running: no result after 4 s")
-    assert verdict.endless
+    assert verdict.cause == "time-out"
 
 
 @pytest.mark.parametrize("step", ["complete", "build"])
