@@ -1,7 +1,7 @@
 """argv -> the right function, and every outcome -> an exit code.
 
-0 ok, 1 nothing valid found, 2 the user's mistake, 3 ours, 130 interrupted. Nothing heavy is imported here: `lower
---help` is to come at once, so a command imports what it needs when it runs.
+0 ok, 1 nothing valid found, 2 the user's mistake, 3 ours, 130 interrupted, 143 terminated. Nothing heavy is imported
+here: `lower --help` is to come at once, so a command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Lowers a linalg contraction to a verified binary, and keeps every stage as a file.",
-    epilog="Exit codes: 0 ok, 1 nothing valid found, 2 a mistake in the command, 3 a bug of lower, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 nothing valid found, 2 a mistake in the command, 3 a bug of lower, 130 interrupted, "
+    "143 terminated.",
 )
 
 
@@ -209,26 +210,33 @@ def graph_command(
     passes: Annotated[
         str, typer.Option(help="A list of passes, or a file with one; a bare name of ours stands for all it offers.")
     ] = "",
-    depth: Annotated[int, typer.Option(help="The most passes in a row.", show_default="6")] = -1,
+    depth: Annotated[
+        int | None, typer.Option(min=0, max=1000, help="The most passes in a row.", show_default="6")
+    ] = None,
     around: Annotated[
         str, typer.Option(help="Explore around a schedule: `default`, a file, or its text; --passes are inserted.")
     ] = "",
     window: Annotated[
-        int, typer.Option(help="Steps of it whose order is free: dropped, repeated once, permuted.", show_default="3")
-    ] = -1,
+        int | None,
+        typer.Option(
+            min=1, help="Steps of it whose order is free: dropped, repeated once, permuted.", show_default="3"
+        ),
+    ] = None,
     at: Annotated[
-        int, typer.Option(help="Only the window that begins at this step.", show_default="each in turn")
-    ] = -1,
+        int | None, typer.Option(min=1, help="Only the window that begins at this step.", show_default="each in turn")
+    ] = None,
     goal: Annotated[str, typer.Option(help="Dialects: a state with no others is not taken further, e.g. llvm.")] = "",
-    states: Annotated[int, typer.Option(help="Stop after so many states.", show_default="no limit")] = -1,
+    states: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many states.", show_default="no limit")
+    ] = None,
     prune_learned: Annotated[
         bool, typer.Option("--prune-learned", help="Do not try a pass where what it seems to need is missing.")
     ] = False,
     check: Annotated[bool, typer.Option(help="Check every state, on the witness problem.")] = True,
-    build: Annotated[int, typer.Option(help="The most end states that are built.")] = 500,
-    time: Annotated[int, typer.Option(help="The most distinct binaries that are verified and timed.")] = 12,
-    processes: Annotated[int, typer.Option(help="Worker processes.", show_default="one a core")] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds a pass may take.")] = 30.0,
+    build: Annotated[int, typer.Option(min=0, help="The most end states that are built.")] = 500,
+    time: Annotated[int, typer.Option(min=0, help="The most distinct binaries that are verified and timed.")] = 12,
+    processes: Annotated[int | None, typer.Option(min=1, help="Worker processes.", show_default="one a core")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a pass may take.")] = 30.0,
     runs: Annotated[str, RUNS] = "runs",
     export: Annotated[list[str], typer.Option(help="Write the graph to FILE.json, .graphml, .dot or .svg.")] = [],  # noqa: B006
     as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
@@ -318,31 +326,38 @@ def crash(error: Exception) -> int:
 
 
 class Interrupt:
-    """Ctrl-C, remembered: raised inside a callback of MLIR's, it comes out as an error of the bindings."""
+    """Ctrl-C or SIGTERM, remembered: raised inside a callback of MLIR's, it comes out as an error of the bindings."""
 
-    seen = False
+    number = 0  # of the signal
 
     @classmethod
     def handle(cls, number: int, frame: Any) -> None:
-        """Does what Python does, and keeps in mind that it happened."""
-        cls.seen = True
+        """Does what Python does on Ctrl-C, and keeps in mind that it happened."""
+        cls.number = number
         raise KeyboardInterrupt
+
+    @classmethod
+    def end(cls) -> int:
+        """Says how it ended; the exit code is the one that shells use."""
+        word = "terminated" if cls.number == signal.SIGTERM else "interrupted"
+        return complain(word, 128 + (cls.number or signal.SIGINT))
 
 
 def main() -> None:
     """The entry point: no traceback ever reaches the terminal."""
-    signal.signal(signal.SIGINT, Interrupt.handle)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, Interrupt.handle)
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        code = complain("interrupted", 130)
+        code = Interrupt.end()
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # the interpreter flushes it once more at the end
         code = BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  (the outermost boundary: what comes here is a bug, and is reported as one)
-        code = complain("interrupted", 130) if Interrupt.seen else crash(error)
+        code = Interrupt.end() if Interrupt.number else crash(error)
     sys.exit(code)
 
 

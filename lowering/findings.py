@@ -13,8 +13,8 @@ edge a phase. Here:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lowering.graph import Graph
@@ -55,26 +55,6 @@ class PairFinding:
     disables: tuple[int, int] = (0, 0)
     enabled: tuple[int, int] = (0, 0)
     disabled: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
-class OrderFinding:
-    """A state on which the order of two passes decides how fast it can become: the best ends after each order.
-
-    It is the first such state for this pair, `done` passes from the root. Both orders lead to states that are as far
-    from the root as each other, so as many passes were tried after the one as after the other. `wins` and `losses` are
-    the states on which this order and the other one is better by as much.
-    """
-
-    first: str
-    second: str
-    state: int
-    done: int
-    faster: int  # the end after first, second
-    slower: int  # the end after second, first
-    ratio: float  # slower / faster, of what is compared
-    wins: int = 1
-    losses: int = 0
 
 
 def successors(graph: Graph) -> Successors:
@@ -232,65 +212,3 @@ def pair_finding(first: str, second: str, there: Counter[str], back: Counter[str
         of(back, "enable"),
         of(back, "disable"),
     )
-
-
-def order_findings(
-    leads: Successors, depths: Mapping[int, int], times: Mapping[int, float], least: float = 1.1
-) -> list[OrderFinding]:
-    """The pairs whose order decides by at least `least` how fast the code can become, each on the first such state.
-
-    The best end after an order is the fastest measured one that the graph leads to from there; `times` may be seconds,
-    or seconds in units of a baseline that was timed beside each.
-    """
-    best = best_ends(leads, times)
-    found: dict[tuple[str, str], list[OrderFinding]] = defaultdict(list)
-    for state in sorted(leads, key=lambda each: (depths[each], each)):
-        there = leads[state]
-        for pair in diamonds(state, there):
-            one, other = after_both(leads, there, *pair), after_both(leads, there, *reversed(pair))
-            if one is None or other is None or one not in best or other not in best or depths[one] != depths[other]:
-                continue
-            row = ordered(pair, state, depths[state], best[one], best[other], times)
-            if row.ratio >= least:
-                found[pair].append(row)
-    return sorted(map(summed, found.values()), key=lambda row: -row.ratio)
-
-
-def summed(rows: Sequence[OrderFinding]) -> OrderFinding:
-    """The first of a pair's rows, with on how many states it is as there and how many the other way round."""
-    wins = sum(row.first == rows[0].first for row in rows)
-    return replace(rows[0], wins=wins, losses=len(rows) - wins)
-
-
-def after_both(leads: Successors, there: Mapping[str, int | None], first: str, second: str) -> int | None:
-    """Where two passes lead in this order; None where that is not known or one fails."""
-    middle = there.get(first)
-    return None if middle is None else leads.get(middle, {}).get(second)
-
-
-def ordered(
-    pair: Sequence[str], state: int, done: int, one: int, other: int, times: Mapping[int, float]
-) -> OrderFinding:
-    """The finding of a pair whose orders have `one` and `other` as their best ends."""
-    first, second = pair
-    if times[one] > times[other]:
-        first, second, one, other = second, first, other, one
-    return OrderFinding(first, second, state, done, one, other, times[other] / times[one])
-
-
-def best_ends(leads: Successors, times: Mapping[int, float]) -> dict[int, int]:
-    """For every state the fastest measured end that it leads to."""
-    before: dict[int, set[int]] = defaultdict(set)
-    for state, there in leads.items():
-        for target in there.values():
-            if target is not None and target != state:
-                before[target].add(state)
-    best: dict[int, int] = {}
-    for end in sorted(times, key=lambda state: times[state]):
-        pending = [end]
-        while pending:
-            state = pending.pop()
-            if state not in best:
-                best[state] = end
-                pending.extend(before[state])
-    return best

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lowering import problem as payload
 from lowering import report, resume, search, targets
@@ -37,12 +37,13 @@ TEXTS = ("mlir", "llvm", "asm")  # what every target can emit, beside its images
 EMITS = (*TEXTS, "obj", "hsaco", "ptx", "cubin")
 CHECKS = ("full", "witness", "none")
 DEFAULT_SHAPE = "1024x1024x1024"
+FILE_NAME = re.compile(r"[^\s,{}()=]*(?:/|\.\w+$)[^\s,{}()=]*")
 TORCH = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
 
 
 @dataclass(frozen=True)
-class Request:
-    """The main command's words, as typed; an empty one was left out."""
+class ProblemWords:
+    """The words that name a problem and its target, of every command that takes them; an empty one was left out."""
 
     source: str
     target: str
@@ -50,6 +51,13 @@ class Request:
     dtype: str
     out_dtype: str
     layout: str
+    strict_semantics: bool
+
+
+@dataclass(frozen=True)
+class Request(ProblemWords):
+    """The main command's words, as typed; an empty one was left out."""
+
     schedule: str | None
     print_schedule: bool
     as_json: bool
@@ -61,26 +69,8 @@ class Request:
     runs: str
     pick: int
     example: list[str]
-    strict_semantics: bool
     timeout: float
     seed: int
-
-
-class ProblemWords(Protocol):
-    """The words that name a problem, of every command that takes one; an empty one was left out."""
-
-    @property
-    def source(self) -> str: ...
-    @property
-    def shape(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def out_dtype(self) -> str: ...
-    @property
-    def layout(self) -> str: ...
-    @property
-    def strict_semantics(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -182,11 +172,16 @@ def following(schedule: Schedule, start: tuple[int, str] | None) -> Schedule:
 
 
 def schedule_text(schedule: str) -> str:
-    """The text of `--schedule`: that of the file, if one of this name exists."""
+    """The text of `--schedule`: that of the file, if one of this name exists.
+
+    Raises UserError for what can only be the name of a file that does not exist.
+    """
     try:
         file = Path(schedule) if Path(schedule).is_file() else None
     except OSError:  # a schedule's text can be longer than any file's name
         file = None
+    if not file and FILE_NAME.fullmatch(schedule.strip()):
+        raise UserError(f"there is no file '{schedule}'; a pass pipeline's text has no '.' or '/' in a pass's name")
     return read_text(file, "a pass pipeline") if file else schedule
 
 

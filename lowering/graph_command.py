@@ -6,11 +6,15 @@ the same words find what an earlier call left there.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
+import sqlite3
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from lowering.codegen import TAKERS, host
 from lowering.core import Pass, Problem, Schedule, Target, UserError
 from lowering.explore import Space
 from lowering.graph import Graph, identity
+from lowering.graph_record import GraphRecord
 from lowering.graph_run import GRAPH, Work, run
 from lowering.lower import split
 from lowering.opt import write
@@ -35,28 +40,21 @@ EDGE_ROW = 24
 
 
 @dataclass(frozen=True)
-class Request:
-    """The command's words, as typed; an empty one was left out, and -1 stands for a number that was."""
+class Request(frontend.ProblemWords):
+    """The command's words, as typed; an empty one, or None, was left out."""
 
-    source: str
-    target: str
-    shape: str
-    dtype: str
-    out_dtype: str
-    layout: str
-    strict_semantics: bool
     passes: str
-    depth: int
+    depth: int | None
     around: str
-    window: int
-    at: int
+    window: int | None
+    at: int | None
     goal: str
-    states: int
+    states: int | None
     prune_learned: bool
     check: bool
     build: int
     time: int
-    processes: int
+    processes: int | None
     timeout: float
     runs: str
     export: list[str]
@@ -71,7 +69,7 @@ def main(request: Request) -> int:
     work = prepare(request)
     aside = sys.stderr if request.as_json or request.markdown else sys.stdout
     print(announced(work), file=aside, flush=True)
-    record = run(work)
+    record = replace(kept(work), exports=tuple(request.export))
     graph_record.write(record, work.folder)
     (work.folder / "report.md").write_text(graph_report.markdown(record))
     for file in request.export:
@@ -84,22 +82,33 @@ def main(request: Request) -> int:
     return graph_report.exit_code(record)
 
 
+def kept(work: Work) -> GraphRecord:
+    """The record of the work. Where it ends early, says what is kept; raises UserError where the disk is full."""
+    try:
+        return run(work)
+    except KeyboardInterrupt:
+        print(f"what was found is kept in {work.folder}: the same command goes on from there", file=sys.stderr)
+        raise
+    except (sqlite3.OperationalError, OSError) as error:
+        full = isinstance(error, sqlite3.OperationalError) or error.errno == errno.ENOSPC
+        if not full:
+            raise
+        raise UserError(
+            f"{work.folder}: cannot be written ({error}); what was found is kept, and the same command goes on from "
+            "there once there is room"
+        ) from None
+
+
 def check_words(request: Request) -> None:
     """Raises UserError for words that are missing, out of range, or exclude each other."""
     if not request.passes and not request.around:
         raise UserError(
             "say what to explore: --passes 'canonicalize,cse,...' --depth 6, or --around default --window 3"
         )
-    if not request.around and (request.window >= 0 or request.at >= 0):
+    if not request.around and (request.window is not None or request.at is not None):
         raise UserError("--window and --at are about a schedule: say which with --around default, or --around FILE")
-    if request.around and request.depth >= 0:
+    if request.around and request.depth is not None:
         raise UserError("--depth is for --passes alone: around a schedule, --window says how many steps may change")
-    for name, least in (("depth", 0), ("window", 1), ("at", 1), ("states", 0), ("build", 0), ("time", 0)):
-        value = getattr(request, name)
-        if value != -1 and value < least:
-            raise UserError(f"--{name} is a number of at least {least}, found {value}")
-    if request.processes < 0 or request.timeout <= 0:
-        raise UserError("--processes is a number of at least 1, and --timeout of seconds above 0")
     for name in filter(None, request.goal.split(",")):
         check_dialect(name)
     for file in request.export:
@@ -122,22 +131,23 @@ def prepare(request: Request) -> Work:
     instances, asked = pipeline.parse_moves(frontend.schedule_text(request.passes)) if request.passes else ((), ())
     base = schedule(request.around, problem, target)
     passes, steps = split(base)
+    check_states(*passes, *instances, *steps)
     plan: ToDepth | Around
     if request.around:
-        if request.at > len(passes):
+        if (request.at or 0) > len(passes):
             raise UserError(f"--at {request.at}: the schedule has {len(passes)} passes, and a window begins at one")
-        at = request.at - 1 if request.at > 0 else None
+        at = None if request.at is None else request.at - 1
         texts, inserted = tuple(map(str, passes)), (*map(str, instances), *asked)
-        plan = Around(texts, request.window if request.window > 0 else 3, inserted, at, frozenset(asked))
+        plan = Around(texts, request.window or 3, inserted, at, frozenset(asked))
     else:
         moves = (*map(str, instances), *asked)
-        plan = ToDepth(moves, request.depth if request.depth >= 0 else 6, frozenset(asked))
+        plan = ToDepth(moves, 6 if request.depth is None else request.depth, frozenset(asked))
     space = Space(
         problem,
         target,
         plan,
         frozenset(filter(None, request.goal.split(","))),
-        max(request.states, 0),
+        request.states or 0,
         request.prune_learned,
     )
     scripts = [step for step in (*passes, *instances) if isinstance(step, Transform)]
@@ -148,10 +158,19 @@ def prepare(request: Request) -> Work:
         shutil.rmtree(folder)
     work = Work(
         space, plan, str(Schedule(steps)), folder, Path(request.runs), request.check, request.build, request.time,
-        request.processes, request.timeout,
+        request.processes or 0, request.timeout,
     )  # fmt: skip
     check_disk(work)
     return work
+
+
+def check_states(*steps: Pass) -> None:
+    """Raises UserError for a pass that is no function of a state."""
+    if any(mlir.PRELOAD in str(step) for step in steps):
+        raise UserError(
+            f"{mlir.PRELOAD} changes no state, so it is no edge of a graph: take transform{{script=FILE}}, which loads "
+            "a script and runs it"
+        )
 
 
 def schedule(around: str, problem: Problem, target: Target) -> Schedule:
@@ -210,29 +229,25 @@ def check_disk(work: Work) -> None:
     fits = free * work.plan.orders() // needed
     advice = f"take --states {max(1, min(fits, 10**6))} to stop after so many"
     if isinstance(work.plan, ToDepth):
-        depth = max((d for d in range(work.plan.depth) if replace(work.plan, depth=d).orders() <= fits), default=0)
+        plan = work.plan
+        depth = bisect_right(range(plan.depth), fits, key=lambda depth: replace(plan, depth=depth).orders()) - 1
         advice = f"take --depth {depth}, or {advice}"
     raise UserError(
-        f"{work.plan.says()} are at most {number(work.plan.orders())} orders: if no two of them met in one state, "
-        f"they would take {size(needed)}, and the disk has {size(free)} free; {advice}"
+        f"{work.plan.says()} are at most {graph_report.count(work.plan.orders())} orders: if no two of them met in one "
+        f"state, they would take {size(needed)}, and the disk has {size(free)} free; {advice}"
     )
 
 
 def announced(work: Work) -> str:
     """What is going to be done, with its bound, before it is."""
     many = "at least" if work.plan.asked else "at most"  # a bare name stands for as many instances as it names
-    bound = f"{many} {number(work.plan.orders())} orders, {size(largest(work))} if no two of them met in one state"
-    return f"graph     {work.plan.says()}: {bound}\nfolder    {work.folder}"
-
-
-def number(value: int) -> str:
-    """A count, in powers of ten where it is long."""
-    return f"{value:,}" if value < 10**9 else f"{value:.2e}"
+    bound = f"{many} {graph_report.count(work.plan.orders())} orders, {size(largest(work))}"
+    return f"graph     {work.plan.says()}: {bound} if no two of them met in one state\nfolder    {work.folder}"
 
 
 def size(count: int) -> str:
     """Bytes with a unit."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if count >= factor:
-            return f"{count / factor:,.1f} {unit}" if count < 10**18 else f"{count / factor:.1e} {unit}"
+            return f"{count / factor:,.1f} {unit}" if count < 10**18 else f"{Decimal(count) / factor:.1e} {unit}"
     return f"{count / 1000:.1f} kB"

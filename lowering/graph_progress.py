@@ -11,11 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lowering.explore import Progress as Walk
 
-DRAW_SECONDS = 0.1
+DRAW_SECONDS, LINE_SECONDS = 0.1, 10.0
 
 
 class Bar:
-    """One bar on stderr, for one stage after the other; silent where stderr is no terminal. A context manager."""
+    """One bar on stderr, for one stage after the other; a line now and then where that is no terminal.
+
+    A context manager.
+    """
 
     def __init__(self) -> None:
         columns = (
@@ -49,20 +52,27 @@ class Bar:
 
     def done(self, count: int) -> None:
         """How many items of the stage are done."""
-        left = self.left(count, (self.progress.tasks[0].total or 0) - count)
-        self.progress.update(self.task, completed=count, note=f"{left} left" if count else "")
+        total = int(self.progress.tasks[0].total or 0)
+        left = self.left(count, total - count)
+        self.show(self.name, count, total, f"{left} left" if count else "")
 
     def explored(self, walk: Walk) -> None:
         """Where an exploration is; the bar is that of its level."""
-        if not self.shown or time.monotonic() - self.drawn < DRAW_SECONDS:
-            return
-        self.drawn, self.first = time.monotonic(), self.first or walk.edges
-        done = walk.edges - self.first
-        rate = done / max(self.drawn - self.began, 1e-9)
+        self.first = self.first or walk.edges
+        rate = (walk.edges - self.first) / max(time.monotonic() - self.began, 1e-9)
         note = f"{rate:,.0f} edges/s, {walk.states:,} states, {walk.merges:,} merges, level done in "
         note += self.left(walk.tried, walk.left - walk.tried)
-        name = f"{self.name}, level {walk.level}"
-        self.progress.update(self.task, completed=walk.tried, total=walk.left, description=name, note=note)
+        self.show(f"{self.name}, level {walk.level}", walk.tried, walk.left, note)
+
+    def show(self, name: str, done: int, total: int, note: str) -> None:
+        """Draws the bar, or says the same in a line, where that was not done just now."""
+        now = time.monotonic()
+        if now - self.drawn < (DRAW_SECONDS if self.shown else LINE_SECONDS):
+            return
+        self.drawn = now
+        self.progress.update(self.task, completed=done, total=total or None, description=name, note=note)
+        if not self.shown:
+            print(f"{name}: {done:,} of {total:,}, {note}", file=sys.stderr, flush=True)
 
     def left(self, done: int, rest: float) -> str:
         """The time that the rest takes at the pace of the stage so far."""

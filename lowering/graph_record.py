@@ -9,9 +9,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from lowering.core import UserError
-from lowering.findings import OrderFinding, PairFinding, PassFinding
+from lowering.findings import PairFinding, PassFinding
 from lowering.learned import Condition
 from lowering.miscompiles import Verdicts
+from lowering.order_findings import OrderFinding
 from lowering.store import ProblemRecord
 
 FILE = "graph.json"
@@ -21,7 +22,8 @@ FILE = "graph.json"
 class BinaryRecord:
     """One distinct binary: the end states that give it, the shortest way to it, and what was seen of it.
 
-    `run` is the run that verified it, 0 where none did; `seconds` a call, measured on `device`.
+    `run` is the run that verified it, 0 where none did; `seconds` a call, measured on `device`. `image` is the SHA-256
+    of what was run, `change` what distinguishes the schedule from the one that was explored around.
     """
 
     digest: str
@@ -35,6 +37,8 @@ class BinaryRecord:
     baseline: float | None = None
     baseline_name: str = ""
     device: str = ""
+    image: str = ""
+    change: str = ""
 
     @property
     def relative(self) -> float | None:
@@ -63,7 +67,7 @@ class GraphRecord:
     edges: Mapping[str, int]
     cut: bool
     pruned: int
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # of each stage, in all calls together
     passes: tuple[PassFinding, ...]
     unoffered: tuple[str, ...]  # passes whose `choices` named no instance on any state
     pairs: tuple[PairFinding, ...]
@@ -75,6 +79,8 @@ class GraphRecord:
     order: tuple[OrderFinding, ...]
     checks: Verdicts | None
     toolchain: Mapping[str, str]
+    unexecuted: str = ""  # why no binary was run
+    exports: tuple[str, ...] = ()  # files that this call wrote beside the folder
     version: int = 1
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 
-from lowering.findings import PairFinding, PassFinding
 from lowering.graph_record import BinaryRecord, GraphRecord
 from lowering.miscompiles import Miscompile
+from lowering.order_findings import MATTERS
+from lowering.pass_report import conditions, influence, pairs, passes
 from lowering.report import Section, duration, markdown_sections, text_sections
 
 MOST_ROWS = 12  # of a table on the terminal; report.md has all
+PERCENT = round(100 * (MATTERS - 1))
+CHANGE, SCHEDULE = "change to the given schedule", "schedule"
 
 
 def exit_code(record: GraphRecord) -> int:
@@ -32,17 +38,35 @@ def markdown(record: GraphRecord) -> str:
 
 
 def shortened(all_: Iterator[Section]) -> Iterator[Section]:
-    """The sections with long tables cut, and a line that says so."""
+    """The sections with long tables cut, and a line that says so; no schedule beside what was changed in it."""
     for each in all_:
-        if len(each.rows) <= MOST_ROWS:
-            yield each
-            continue
-        more = f"the first {MOST_ROWS} of {len(each.rows)}; report.md has all"
-        yield Section(each.title, (*each.lines, more), each.columns, each.rows[:MOST_ROWS], each.detail)
+        found = without(each, SCHEDULE) if CHANGE in each.columns else each
+        if len(each.rows) > MOST_ROWS:
+            more = f"the first {MOST_ROWS} of {len(each.rows)}; report.md has all"
+            found = replace(found, lines=(*found.lines, more), rows=found.rows[:MOST_ROWS])
+        yield found
+
+
+def without(section: Section, *columns: str) -> Section:
+    """A section whose table lacks some columns."""
+    kept = [i for i, name in enumerate(section.columns) if name not in columns]
+    rows = tuple(tuple(row[i] for i in kept) for row in section.rows)
+    return replace(section, columns=tuple(section.columns[i] for i in kept), rows=rows)
+
+
+def filled(section: Section) -> Section:
+    """A section whose table lacks the columns that are empty in every row."""
+    empty = (name for i, name in enumerate(section.columns) if not any(row[i] for row in section.rows))
+    return without(section, *empty)
 
 
 def sections(record: GraphRecord) -> Iterator[Section]:
     """Everything there is to say about a graph."""
+    return map(filled, whole(record))
+
+
+def whole(record: GraphRecord) -> Iterator[Section]:
+    """The sections with every column."""
     p = record.problem
     yield Section("problem", (f"{p.name}, for {record.target}",))
     yield Section("plan", tuple(plan(record)))
@@ -50,17 +74,18 @@ def sections(record: GraphRecord) -> Iterator[Section]:
     yield Section("checks", tuple(checks(record)))
     yield Section("binaries", tuple(built(record)), *binaries(record.binaries, record.problem.flops))
     yield Section("order", tuple(order_lines(record)), *order(record))
-    yield passes(record)
-    yield Section("pairs", (commuting(record.pairs),), *pairs(record.pairs))
-    yield Section("influence", (), *influence(record.pairs))
-    yield Section("needs", (), *conditions(record))
-    yield Section("files", (f"{record.folder} (graph.json, report.md, states.sqlite)",))
+    yield passes(record.passes, record.unoffered)
+    yield pairs(record.pairs)
+    yield influence(record.pairs)
+    yield conditions(record.conditions)
+    yield Section("time", tuple(spent(record)))
+    yield Section("files", (f"{record.folder} (graph.json, report.md, states.sqlite)", *record.exports))
     yield Section("toolchain", (", ".join(f"{k} {v}" for k, v in record.toolchain.items()),), detail=True)
 
 
 def plan(record: GraphRecord) -> Iterator[str]:
     """What was explored, and its bound."""
-    yield f"{record.plan}: {count(record.bound)} orders of what was named"
+    yield f"{record.plan}: {count(int(record.bound))} orders of what was named"
     if record.cut:
         yield "cut short by --states: what follows is about the part that was explored"
     if record.pruned:
@@ -71,14 +96,21 @@ def size(record: GraphRecord) -> Iterator[str]:
     """States, edges, and how many orders they stand for."""
     total = sum(record.edges.values())
     kinds = ", ".join(f"{record.edges.get(kind, 0):,} {kind}" for kind in ("active", "dormant", "cosmetic", "failed"))
-    factor = int(record.orders) / max(total, 1)
+    orders = int(record.orders)
+    factor = Decimal(orders) / max(total, 1)
     yield f"{record.states:,} states and {total:,} edges ({kinds})"
-    yield f"stand for {count(record.orders)} orders in which no pass fails: {factor:,.1f} for each pass that was run"
+    times = f"{factor:,.1f}" if factor < 10**9 else f"{factor:.2e}"
+    yield f"stand for {count(orders)} orders in which no pass fails: {times} for each pass that was run"
 
 
-def count(text: str) -> str:
-    """A long number, shortened to a power of ten."""
-    return f"{int(text):,}" if len(text) < 10 else f"{int(text):.2e}"
+def count(value: int) -> str:
+    """A count, in powers of ten where it is long."""
+    return f"{value:,}" if value < 10**9 else f"{Decimal(value):.2e}"
+
+
+def some(number: int, one: str, more: str = "s") -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{number:,} {one}{'' if number == 1 else more}"
 
 
 def checks(record: GraphRecord) -> Iterator[str]:
@@ -124,6 +156,8 @@ def built(record: GraphRecord) -> Iterator[str]:
         yield f"{record.not_tried:,} end states were left out: --build says how many are built"
     if any(each.completed for each in record.binaries):
         yield "completed by the standard tail where a state is not lowered to the end; it is part of the schedule"
+    if record.binaries and record.unexecuted:
+        yield f"built, not executed: {record.unexecuted}"
     dominators = [each.text for each in record.passes if each.dominates]
     if dominators:
         yield f"in this graph every way to a binary that is not known to be wrong has: {', '.join(dominators)}"
@@ -132,7 +166,7 @@ def built(record: GraphRecord) -> Iterator[str]:
 def binaries(found: Sequence[BinaryRecord], flops: int) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """One row a distinct binary."""
     known = sorted({name for each in found for name in each.figures})
-    columns = ("binary", "ends", *known, "run", "verdict", "measured", "rate", "to baseline", "schedule")
+    columns = ("binary", "ends", *known, "run", "verdict", "measured", "rate", "to baseline", CHANGE, SCHEDULE)
     return columns, tuple(binary_row(each, known, flops) for each in found)
 
 
@@ -144,94 +178,60 @@ def binary_row(each: BinaryRecord, known: Sequence[str], flops: int) -> tuple[st
         ratio = f"{each.baseline / each.seconds:.2f} {each.baseline_name}" if each.baseline else ""
         time = (duration(each.seconds), f"{flops / each.seconds / 1e9:.1f} GFLOP/s", ratio)
     run = str(each.run or "")
-    return each.digest[:8], str(len(each.states)), *figures, run, each.outcome, *time, each.schedule
+    return each.digest[:8], str(len(each.states)), *figures, run, each.outcome, *time, each.change, each.schedule
 
 
 def order_lines(record: GraphRecord) -> Iterator[str]:
-    """Whether the order mattered."""
+    """Whether the order mattered, and what became of the first measurements that said so."""
     timed = [each for each in record.binaries if each.seconds is not None]
-    if len(timed) > 1:
-        yield f"{len(timed)} of {len(record.binaries)} binaries were timed, each beside the baseline it is compared by"
     if len(timed) < 2:
         yield "not measured: fewer than two binaries ran"
-    elif not record.order:
-        yield "no pair of passes was found whose order decides the best measured time by more than 10 %"
+        return
+    yield f"{len(timed)} of {len(record.binaries)} binaries were timed, each beside the baseline it is compared by"
+    if not record.order:
+        yield f"no pair of passes was found whose order decides the best measured time by more than {PERCENT} %"
+    unsure = sum(each.retimed is not None and not each.sure for each in record.order)
+    if unsure:
+        yield f"{some(unsure, 'pair')} differed by more than {PERCENT} % at first and not when timed again"
+    for why, times in Counter(each.untimed for each in record.order if each.retimed is None).items():
+        yield f"{some(times, 'pair')} differed by more than {PERCENT} % at first and not timed again: {why}"
+    if any(each.sure for each in record.order):
+        yield (
+            "both ends of a row were timed again, in turn: the ratio of their medians, and what it can be where each "
+            "time is of the middle half of its samples"
+        )
 
 
 def order(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """One row a pair of passes whose order decides how fast the code can become."""
-    by_state = {state: each for each in record.binaries for state in each.states}
-
-    def best(state: int) -> str:
-        each = by_state[state]
-        return f"{duration(each.seconds or 0)} (run {each.run})"
-
+    runs = {state: each.run for each in record.binaries for state in each.states}
+    columns = (
+        "do first",
+        "then",
+        "times faster",
+        "best after it",
+        "best the other way",
+        "from state",
+        "so at first on",
+    )
     rows = tuple(
         (
-            o.first, o.second, f"{o.ratio:.2f}", best(o.faster), best(o.slower), f"{o.state}, after {o.done} passes",
-            f"{o.wins} states, {o.losses} the other way",
+            o.first,
+            o.second,
+            f"{o.retimed.ratio:.2f} ({o.retimed.low:.2f} to {o.retimed.high:.2f})",
+            f"{duration(o.retimed.first)} (run {runs[o.faster]})",
+            f"{duration(o.retimed.second)} (run {runs[o.slower]})",
+            f"{o.state}, after {some(o.done, 'pass', 'es')}",
+            f"{some(o.wins, 'state')}, {o.losses} the other way",
         )
         for o in record.order
-    )  # fmt: skip
-    columns = ("do first", "then", "times faster", "best after it", "best the other way", "from state", "so on")
+        if o.retimed is not None and o.sure
+    )
     return columns, rows
 
 
-def passes(record: GraphRecord) -> Section:
-    """One row a pass."""
-    columns = ("pass", "tried", "active", "dormant", "cosmetic", "failed", "best without it", "most frequent failure")
-    never = ", ".join(record.unoffered)
-    lines = (f"legal on no state, by what they say themselves: {never}",) if never else ()
-    return Section("passes", lines, columns, tuple(pass_row(each) for each in record.passes))
-
-
-def pass_row(each: PassFinding) -> tuple[str, ...]:
-    """How a pass fared."""
-    without = duration(each.without) if each.without is not None else "no good end" if each.dominates else ""
-    reason = each.reasons[0][0] if each.reasons else ""
-    shares = (share(n, each.tried) for n in (each.active, each.dormant, each.cosmetic, each.failed))
-    return each.text, str(each.tried), *shares, without, reason
-
-
-def share(n: int, total: int) -> str:
-    """A count as a share."""
-    return f"{100 * n / total:.0f} %" if n else ""
-
-
-def commuting(found: Sequence[PairFinding]) -> str:
-    """How many pairs commute wherever they met."""
-    met = [each for each in found if each.together]
-    same = sum(each.same == each.together for each in met)
-    return f"{same} of {len(met)} pairs that met commute wherever they did"
-
-
-def pairs(found: Sequence[PairFinding]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """The pairs that do not always commute."""
-    rows = tuple(
-        (e.first, e.second, str(e.together), str(e.together - e.same), str(e.fails or ""))
-        for e in found
-        if e.same < e.together
-    )
-    return ("pass", "and", "met", "order matters", "of them one order fails"), rows
-
-
-def influence(found: Sequence[PairFinding]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Which pass enables or disables which, the surest first."""
-    rows: list[tuple[float, int, tuple[str, ...]]] = []
-    for e in found:
-        for one, other, what, (times, chances) in (
-            (e.first, e.second, "enables", e.enables),
-            (e.first, e.second, "disables", e.disables),
-            (e.second, e.first, "enables", e.enabled),
-            (e.second, e.first, "disables", e.disabled),
-        ):
-            if times:
-                rows.append((times / chances, times, (one, what, other, f"{times} of {chances}")))
-    rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
-    return ("pass", "", "pass", "times"), tuple(row for _, _, row in rows)
-
-
-def conditions(record: GraphRecord) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """What was learned from failures."""
-    rows = tuple((c.text, c.needs, str(c.failures), str(c.worked)) for c in record.conditions)
-    return ("pass", "worked only where there is", "failures where there is none", "worked"), rows
+def spent(record: GraphRecord) -> Iterator[str]:
+    """How long each stage took."""
+    if record.seconds:
+        took = ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in record.seconds.items())
+        yield f"{took}; all calls together"

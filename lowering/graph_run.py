@@ -6,32 +6,29 @@ Each stage takes up what an earlier call left in the folder.
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lowering import expand, findings, search, store
+from lowering import expand, findings, search
 from lowering import learned as conditions
 from lowering import miscompiles as checks
-from lowering.agent.default import Given
-from lowering.agent.proposer import Proposal
-from lowering.core import PassError, Problem, Target
+from lowering.core import Problem, Target
 from lowering.explore import Space, Walked, at_goal, explore
 from lowering.graph import Graph
+from lowering.graph_measure import command, measured, retimed, unexecuted
 from lowering.graph_progress import Bar
 from lowering.graph_record import BinaryRecord, GraphRecord
-from lowering.passes import pipeline
+from lowering.order_findings import OrderFinding, order_findings
 from lowering.plan import Around, ToDepth
 from lowering.pool import Pool
-from lowering.state_check import available
+from lowering.schedule_edit import AS_GIVEN, Base, base
 from lowering.terminals import build_all, leaves
 from lowering.toolchain import versions
-from lowering.worker import Limits, Worker
+from lowering.worker import Limits
 
 MEMORY = 4 << 30  # bytes a worker may take
 GRAPH, WITNESS = "states.sqlite", "witness.sqlite"
@@ -68,29 +65,44 @@ class Work:
 
 def run(work: Work) -> GraphRecord:
     """Explores, checks, builds, measures; the record of it all."""
-    seconds: dict[str, float] = {}
     count, limits = work.processes or os.cpu_count() or 1, Limits(work.timeout, MEMORY)
     work.folder.mkdir(parents=True, exist_ok=True)
+    checked: checks.Verdicts | None = None
     with Graph(work.folder / GRAPH) as graph:
-        began = time.perf_counter()
         with Bar() as bar, Pool(count, limits) as pool:
-            graph.add_root(expand.root(work.problem))
-            walked = explore(graph, work.space, pool, bar.explored)
-            seconds["explore"] = time.perf_counter() - began
-            checked = check(work, graph, pool, bar) if work.check else None
-            seconds["check"] = time.perf_counter() - began - seconds["explore"]
-        began = time.perf_counter()
-        with Bar() as bar, Pool(count, limits) as pool:  # processes that ran no state
-            ends = end_states(graph, work, walked)
-            wanted = ends[: work.build]
+            with spent(graph, "explore"):
+                graph.add_root(expand.root(work.problem))
+                walked = explore(graph, work.space, pool, bar.explored)
+            if work.check:
+                with spent(graph, "check"):
+                    checked = check(work, graph, pool, bar)
+        given = base(graph, work.plan.steps, work.plan.window) if isinstance(work.plan, Around) else None
+        ends = end_states(graph, work, walked, given)
+        wanted = ends[: work.build]
+        with spent(graph, "build"), Bar() as bar, Pool(count, limits) as pool:  # processes that ran no state
             bar.begin("building", len(wanted))
-            complete = isinstance(work.plan, ToDepth)
-            build_all(graph, wanted, work.problem, work.target, work.steps, complete, pool, bar.done)
-            seconds["build"] = time.perf_counter() - began
-        began = time.perf_counter()
-        binaries = measured(work, graph, grouped(work, graph, wanted, frozenset(checked.wrong if checked else ())))
-        seconds["measure"] = time.perf_counter() - began
-        return recorded(work, graph, walked, checked, ends, binaries, seconds)
+            build_all(graph, wanted, work.problem, work.target, work.steps, given is None, pool, bar.done)
+        binaries = grouped(work, graph, wanted, frozenset(checked.wrong if checked else ()), given)
+        with spent(graph, "measure"):
+            binaries = measured(graph, work.problem, work.target, binaries, work.time, work.runs)
+        leads = findings.successors(graph)
+        compared = {state: each.relative for each in binaries for state in each.states if each.relative is not None}
+        order = order_findings(leads, graph.depths(), compared)
+        with spent(graph, "measure"):
+            order = retimed(graph, work.problem, work.target, order, binaries)
+        return recorded(work, graph, walked, checked, ends, binaries, leads, order)
+
+
+@contextmanager
+def spent(graph: Graph, stage: str) -> Generator[None]:
+    """Adds the seconds of a stage to those of earlier calls, however it ends."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        before = graph.meta("seconds", {})
+        graph.set_meta("seconds", {**before, stage: before.get(stage, 0.0) + time.perf_counter() - began})
+        graph.commit(now=True)
 
 
 def check(work: Work, graph: Graph, pool: Pool, bar: Bar) -> checks.Verdicts:
@@ -105,17 +117,21 @@ def check(work: Work, graph: Graph, pool: Pool, bar: Bar) -> checks.Verdicts:
         return checks.verdicts(graph, witness, search.sizes(small), walked)
 
 
-def end_states(graph: Graph, work: Work, walked: Walked) -> tuple[int, ...]:
-    """What is built: the ends of the schedules, the states at the goal, or those from which nothing leads on."""
-    if isinstance(work.plan, Around):
-        return walked.ends
+def end_states(graph: Graph, work: Work, walked: Walked, given: Base | None) -> tuple[int, ...]:
+    """What is built: the ends of the schedules, that of the given one first; without one, the states at the goal, or
+    those from which nothing leads on.
+    """
+    if given is not None:
+        return tuple(sorted(walked.ends, key=lambda state: state != given.end))
     if work.space.goal:
         return tuple(state for state in range(1, len(graph) + 1) if at_goal(graph.ops(state), work.space.goal))
     return leaves(graph)
 
 
-def grouped(work: Work, graph: Graph, ends: Sequence[int], wrong: frozenset[int]) -> list[BinaryRecord]:
-    """The distinct binaries of the end states, the one that most states give first.
+def grouped(
+    work: Work, graph: Graph, ends: Sequence[int], wrong: frozenset[int], given: Base | None
+) -> list[BinaryRecord]:
+    """The distinct binaries of the end states: that of the given schedule first, then those that most states give.
 
     `wrong` are the states that are wrong on the witness.
     """
@@ -126,65 +142,28 @@ def grouped(work: Work, graph: Graph, ends: Sequence[int], wrong: frozenset[int]
             groups[built[state]["binary"]].append(state)
     found: list[BinaryRecord] = []
     for name, states in groups.items():
-        shortest = min(states, key=lambda state: (len(graph.path(state)), state))
-        first = built[shortest]
-        text = ",".join(filter(None, (*graph.path(shortest), first["tail"], work.steps)))
+        change, passes, state = nearest(graph, states, given)
+        first = built[state]
+        text = ",".join(filter(None, (*passes, first["tail"], work.steps)))
         outcome = "WRONG on the witness" if wrong & set(states) else ""
-        found.append(BinaryRecord(name, tuple(states), text, first["figures"], bool(first["tail"]), outcome=outcome))
-    return sorted(found, key=lambda each: (-len(each.states), each.states))
+        found.append(
+            BinaryRecord(
+                name, tuple(states), text, first["figures"], bool(first["tail"]), outcome=outcome, change=change
+            )
+        )
+    return sorted(found, key=lambda each: (each.change != AS_GIVEN, -len(each.states), each.states))
 
 
-def measured(work: Work, graph: Graph, binaries: Sequence[BinaryRecord]) -> list[BinaryRecord]:
-    """The binaries with what a run says of the first `time` of them, the fastest first.
-
-    None runs where no device of the target is, and none that is known to be wrong.
+def nearest(graph: Graph, states: Sequence[int], given: Base | None) -> tuple[str, tuple[str, ...], int]:
+    """Of states of one binary the one whose passes differ the least from the given schedule, or are the fewest: what
+    was changed, the passes, and the state.
     """
-    known: dict[str, Any] = graph.meta("runs", {})
-    if work.time == 0 or not can_run(work.target):
-        return list(binaries)
-    options = search.Options(runs=work.runs, limits=Limits(), command=command())
-    wanted = [each.digest for each in binaries if not each.outcome][: work.time]
-    done: list[BinaryRecord] = []
-    with Bar() as bar, Worker(options.limits) as worker:
-        bar.begin("verifying and timing binaries", len(wanted))
-        for binary in binaries:
-            if binary.digest in wanted and binary.digest not in known:
-                schedule = pipeline.parse(binary.schedule)
-                record = search.candidate(
-                    worker, work.problem, work.target, Given.name, Proposal(schedule), options, lambda _: None
-                )
-                known[binary.digest] = told(record)
-                graph.set_meta("runs", known)
-                graph.commit(now=True)
-            bar.done(sum(name in known for name in wanted))
-            done.append(replace(binary, **known.get(binary.digest, {})))
-    return sorted(done, key=lambda each: (each.seconds is None, each.seconds))
-
-
-def can_run(target: Target) -> bool:
-    """Whether a device of the target is here."""
-    try:
-        available(target)
-    except PassError:
-        return False
-    return True
-
-
-def told(record: store.Record) -> dict[str, Any]:
-    """What of a run's record goes into a binary's."""
-    found: dict[str, Any] = {"run": record.run, "outcome": record.outcome}
-    if record.failure is not None and record.outcome == "failed":
-        found["outcome"] = f"failed: {record.failure.stage}: {record.failure.reason}"
-    if record.timing is not None:
-        timing = record.timing
-        found |= {"seconds": timing.hot, "baseline": timing.baseline_hot, "baseline_name": timing.baseline_name}
-        found["device"] = timing.device
-    return found
-
-
-def command() -> str:
-    """The command line as it was typed."""
-    return shlex.join(["lower", *sys.argv[1:]])
+    if given is not None and given.end in states:
+        return AS_GIVEN, given.steps, given.end
+    paths = {state: given.way(graph, state) if given else graph.path(state) for state in states}
+    edits = {state: given.edits(graph, path) if given else [] for state, path in paths.items()}
+    state = min(states, key=lambda state: (len(edits[state]), len(paths[state]), state))
+    return ", ".join(edits[state]), paths[state], state
 
 
 def unoffered(graph: Graph, plan: ToDepth | Around) -> tuple[str, ...]:
@@ -205,12 +184,11 @@ def recorded(
     checked: checks.Verdicts | None,
     ends: Sequence[int],
     binaries: Sequence[BinaryRecord],
-    seconds: Mapping[str, float],
+    leads: findings.Successors,
+    order: Sequence[OrderFinding],
 ) -> GraphRecord:
     """The record, with what the graph says of its passes."""
-    leads = findings.successors(graph)
     times = {state: each.seconds for each in binaries for state in each.states if each.seconds is not None}
-    compared = {state: each.relative for each in binaries for state in each.states if each.relative is not None}
     good = [state for each in binaries for state in each.states if is_good(each)]
     built = graph.rows("binaries")
     return GraphRecord(
@@ -226,7 +204,7 @@ def recorded(
         edges=Counter(edge.kind for edge in graph.edges()),
         cut=walked.cut,
         pruned=walked.progress.pruned,
-        seconds=seconds,
+        seconds=graph.meta("seconds", {}),
         passes=tuple(findings.pass_findings(graph, leads, good, times)),
         unoffered=unoffered(graph, work.plan),
         pairs=tuple(findings.pair_findings(leads)),
@@ -235,7 +213,8 @@ def recorded(
         unbuilt=tuple(Counter(built[s]["failure"] for s in ends if s in built and built[s]["failure"]).most_common()),
         not_tried=max(0, len(ends) - work.build),
         binaries=tuple(binaries),
-        order=tuple(findings.order_findings(leads, graph.depths(), compared)),
+        order=tuple(order),
         checks=checked,
         toolchain=versions(),
+        unexecuted=unexecuted(work.target, work.time),
     )

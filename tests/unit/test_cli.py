@@ -104,14 +104,15 @@ def test_a_broken_pipe_is_quiet():
     assert (reader.returncode, stderr) == (cli.BROKEN_PIPE, b"")
 
 
-def test_ctrl_c_is_130(tmp_path):
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_an_interrupt_has_a_word_and_a_code(tmp_path, number, word):
     words = [*LOWER, "--shape", "900x900x900", "--runs", str(tmp_path)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     while not list(tmp_path.glob("*/00-input.mlir")) and process.poll() is None:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (130, b"error: interrupted\n")
+    assert (process.returncode, stderr) == (128 + number, f"error: {word}\n".encode())
 
 
 def test_a_bug_of_ours_is_one_line_and_a_log(tmp_path):

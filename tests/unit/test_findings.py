@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from lowering.findings import (
-    order_findings,
     orders_represented,
     pair_findings,
     pass_findings,
@@ -13,6 +12,7 @@ from lowering.findings import (
     successors,
 )
 from lowering.graph import Fell, Graph, Reached, pack
+from lowering.order_findings import order_findings
 from lowering.plan import ToDepth
 
 
@@ -106,7 +106,7 @@ def test_the_order_that_decides(made):
     assert order_findings(successors(graph), depths, times) == []  # both orders of p and q lead on to 6
     seven = graph.record(numbers["4"], "s", state("7"))
     leads = {**successors(graph), numbers["4"]: {"s": seven}}
-    (found,) = order_findings(leads, {**graph.depths(), numbers["5"]: 2}, {**times, seven: 3.0})
+    ((found,),) = order_findings(leads, {**graph.depths(), numbers["5"]: 2}, {**times, seven: 3.0})
     assert (found.first, found.second, found.state, found.done) == ("q", "p", 1, 0)
     assert found.ratio == 3.0
     assert (found.faster, found.slower) == (numbers["6"], seven)
@@ -137,5 +137,15 @@ def test_a_pass_that_names_its_instances_is_illegal_where_it_names_none(tmp_path
 def test_the_states_on_which_an_order_wins_are_counted():
     leads = {1: {"p": 2, "q": 3}, 2: {"q": 4}, 3: {"p": 5}, 6: {"p": 7, "q": 8}, 7: {"q": 5}, 8: {"p": 4}}
     depths = {1: 0, 2: 1, 3: 1, 4: 2, 5: 2, 6: 1, 7: 2, 8: 2}
-    (row,) = order_findings(leads, depths, {4: 1.0, 5: 2.0})
+    ((row,),) = order_findings(leads, depths, {4: 1.0, 5: 2.0})
     assert (row.first, row.second, row.wins, row.losses) == ("p", "q", 1, 1)
+
+
+def test_the_state_that_decides_most_is_a_candidate_too():
+    """p before q is twice as fast on 1 and on 11, where the ends are 4 and 5; on 6 q before p is four times as fast."""
+    leads = {1: {"p": 2, "q": 3}, 2: {"q": 4}, 3: {"p": 5}, 6: {"p": 7, "q": 8}, 7: {"q": 9}, 8: {"p": 10}}
+    leads |= {11: {"p": 12, "q": 13}, 12: {"q": 4}, 13: {"p": 5}}
+    depths = dict.fromkeys(range(1, 14), 2)
+    ((first, most),) = order_findings(leads, depths, {4: 1.0, 5: 2.0, 9: 8.0, 10: 2.0})
+    assert (first.state, first.first, first.ratio, first.wins, first.losses) == (1, "p", 2.0, 2, 1)
+    assert (most.state, most.first, most.ratio, most.wins, most.losses) == (6, "q", 4.0, 1, 2)

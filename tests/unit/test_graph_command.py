@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,8 +121,8 @@ def request(**words):
     """A request with the defaults of the command line."""
     base = {
         "source": "", "target": "", "shape": "48x32x32", "dtype": "f32", "out_dtype": "", "layout": "",
-        "strict_semantics": False, "passes": "cse", "depth": -1, "around": "", "window": -1, "at": -1, "goal": "",
-        "states": -1, "prune_learned": False, "check": True, "build": 500, "time": 12, "processes": 0,
+        "strict_semantics": False, "passes": "cse", "depth": None, "around": "", "window": None, "at": None, "goal": "",
+        "states": None, "prune_learned": False, "check": True, "build": 500, "time": 12, "processes": None,
         "timeout": 30.0, "runs": "runs", "export": [], "as_json": False, "markdown": False, "fresh": False,
     }  # fmt: skip
     return Request(**{**base, **words})
@@ -168,6 +171,37 @@ def test_a_bound_beyond_the_disk_is_said_before_it_starts(tmp_path):
     with pytest.raises(UserError):
         prepare(request(runs=str(tmp_path), passes=passes, depth=depth + 1))
     prepare(request(runs=str(tmp_path), passes=passes, depth=30, states=1000))
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path):
+    words = (*SMALL, "--passes", PASSES, "--depth", "4", "--no-check", "--build", "0", "--target", "x86_64")
+    ended = subprocess.run(
+        [*LOWER, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=240,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000)),
+    )
+    assert ended.returncode == 2
+    assert "the same command goes on from there once there is room" in ended.stderr
+    assert run(*words, cwd=tmp_path).returncode == 0
+
+
+def test_an_interrupt_says_what_is_kept(tmp_path):
+    words = (*SMALL, "--passes", PASSES, "--depth", "6", "--target", "x86_64")
+    process = subprocess.Popen(
+        [*LOWER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    while not list(tmp_path.glob("runs/graph-*/states.sqlite")) and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(
+        r"what was found is kept in runs/graph-\w+: the same command goes on from there\nerror: interrupted\n", stderr
+    )
 
 
 def test_a_window_that_begins_nowhere(tmp_path):

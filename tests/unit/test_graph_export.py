@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import networkx as nx
 import pytest
+from graph_records import record_of
 
 from lowering import expand, problem, targets
 from lowering.core import UserError
@@ -15,13 +16,12 @@ from lowering.explore import Space, explore
 from lowering.graph import Graph, Reached
 from lowering.graph_export import FORMS, check_name, export
 from lowering.graph_layout import layout
-from lowering.graph_record import BinaryRecord, GraphRecord
+from lowering.graph_record import BinaryRecord
 from lowering.graph_svg import as_svg
 from lowering.graph_view import View, xml
 from lowering.miscompiles import Miscompile, Verdicts
 from lowering.plan import ToDepth
 from lowering.pool import Pool
-from lowering.store import ProblemRecord
 from lowering.terminals import leaves
 from lowering.worker import Limits
 
@@ -29,40 +29,6 @@ PASSES = ("tile{tile-sizes=4,4}", "tile{tile-sizes=8,2}", "tile-reduction{tile-s
 ODD = 'odd{a="<b> & \\\\ \\"c\\"" n=1}'
 FAST, OTHER = "fa" * 32, "0b" * 32
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def record_of(graph, binaries, miscompile):
-    """A record as an exploration leaves one, without its findings."""
-    about = problem.from_shape(8, 8, 8, "f32")
-    sizes = {"m": 8, "n": 8, "k": 8, "batch": 0, "flops": 1024}
-    types = {"layout": "nn", "element": "f32", "accumulator": "f32", "output": "f32"}
-    told = ProblemRecord(name=about.name, digest="", accumulates=False, epilogue=[], notes=[], **sizes, **types)
-    return GraphRecord(
-        name="graph-1",
-        folder="runs/graph-1",
-        command="lower graph",
-        problem=told,
-        target="x86_64",
-        plan="4 passes to depth 3",
-        bound="85",
-        orders="40",
-        states=len(graph),
-        edges={"active": 1},
-        cut=False,
-        pruned=0,
-        seconds={},
-        passes=(),
-        pairs=(),
-        conditions=(),
-        ends=3,
-        unbuilt=(),
-        not_tried=0,
-        unoffered=(),
-        binaries=binaries,
-        order=(),
-        checks=Verdicts("8x8x8", {}, (), (), (miscompile,)),
-        toolchain={},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +45,7 @@ def explored(tmp_path_factory):
         fast = BinaryRecord(FAST, (ends[1],), "", {}, outcome="verified", seconds=0.0015, device="x86_64")
         other = BinaryRecord(OTHER, (ends[0],), "", {})
         fault = Miscompile(ODD, 1, 2, (), "right", "integers: 1 is < 2")
-        yield graph, record_of(graph, (other, fast), fault)
+        yield graph, record_of((other, fast), states=len(graph), checks=Verdicts("8x8x8", {}, (), (), (fault,)))
 
 
 def exported(explored, file):
