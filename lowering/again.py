@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from lowering import bisect_record, bisect_report, graph_record, graph_report, report
+from lowering.store import latest
 
 
 def main(run: str, runs: Path, form: str) -> int:
-    """Prints a report as text, markdown or json; the exit code is that of the command that made it."""
+    """Prints a report as text, markdown or json; the exit code is that of the command that made it.
+
+    `last` is what was finished last, a run, a graph or a bisection.
+    """
+    if run == "last" and (newest := latest(runs)) is not None:
+        run = str(newest)
     for folder in (runs / run, Path(run)):
         if graph_record.is_graph(folder):
             return graph(folder, form)

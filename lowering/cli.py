@@ -282,7 +282,10 @@ def diff_command(
     first: Annotated[str, typer.Argument(metavar="RUN-A", help="A run's number, its folder, or `last`.")],
     second: Annotated[str, typer.Argument(metavar="RUN-B", help="The run to compare it with.")],
     runs: Annotated[str, RUNS] = "runs",
-    lines: Annotated[int, typer.Option(help="Most lines of each pass's diff; 0 for all.")] = 20,
+    lines: Annotated[
+        int | None,
+        typer.Option(help="Most lines of each pass's diff; 0 for all.", show_default="the first passes apart, 20"),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="The whole diff of each pass.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,

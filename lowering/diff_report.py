@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 
 from lowering import report
@@ -16,16 +17,22 @@ from lowering.store import find_run
 
 SAME = "the same"
 LIKE = ORDER.replace(NOTHING, SAME)
+LINES = 20  # of each pass's diff
 OPS = 12  # of those whose count changed
+ALIKE = 4  # steps in a row that are shown one by one
 CELLS = (1, 2, 2, 48, 48)  # characters of a step's row in the terminal
 
 
-def main(first: str, second: str, runs: Path, lines: int, form: str) -> int:
-    """Prints how two runs differ as text, markdown or json, with `lines` lines of each pass's diff, all for 0."""
-    if lines < 0:
+def main(first: str, second: str, runs: Path, lines: int | None, form: str) -> int:
+    """Prints how two runs differ as text, markdown or json, with `lines` lines of each pass's diff, all for 0.
+
+    With None, the text has the diffs of the steps where the runs part first, and no others.
+    """
+    if lines is not None and lines < 0:
         raise UserError(f"--lines is a number of at least 0, found {lines}")
-    found = diff(find_run(first, runs), find_run(second, runs), lines)
-    print({"text": text, "markdown": markdown, "json": as_json}[form](found))
+    found = diff(find_run(first, runs), find_run(second, runs), LINES if lines is None else lines)
+    forms = {"text": short if lines is None else text, "markdown": markdown, "json": as_json}
+    print(forms[form](found))
     return 0
 
 
@@ -99,8 +106,9 @@ def apart(part: Part, found: Diff) -> Iterator[str]:
     """Two lines on a part: where it begins, and where it ends."""
     start = f"after {place(part.after, found)}" if part.after else "from the start"
     first = [f"{name} with {label(s[0])}" for name, s in zip(names(found), (part.a, part.b), strict=True) if s]
-    yield f"they part {start}: {', '.join(first) if len(first) > 1 else f'only {first[0]}'}"
-    yield f"they meet again at {place(part.meet, found)}" if part.meet else "they do not meet again"
+    they, meet = ("they", "they meet again") if found.same_problem else ("their passes", "their passes are one again")
+    yield f"{they} part {start}: {', '.join(first) if len(first) > 1 else f'only {first[0]}'}"
+    yield f"{meet} at {place(part.meet, found)}" if part.meet else f"{they} do not meet again"
 
 
 def place(step: Step, found: Diff) -> str:
@@ -157,19 +165,44 @@ def changes(found: Diff) -> Iterator[tuple[str, Change]]:
 
 def text(found: Diff) -> str:
     """The terminal's form: labelled lines and tables, then each pass's diff."""
-    out = list(report.text_sections(map(narrow, sections(found))))
-    for heading, change in changes(found):
-        out += ["", heading, f"  {change.word or counted(change)}", *(f"    {line}" for line in change.lines)]
-        out += [f"    … {change.left_out} more lines: see --lines N, --full"] if change.left_out else []
+    return "\n".join(printed(found, list(changes(found))))
+
+
+def short(found: Diff) -> str:
+    """The same with the diffs of the steps where the runs part first, one of each, and no others."""
+    every = list(changes(found))
+    marks = [step.mark for step in found.steps if step.change]
+    first = [every[marks.index(mark)] for mark in "-+" if mark in marks]
+    out = list(printed(found, first))
+    if len(every) > len(first):
+        out += ["", f"{len(every) - len(first)} more steps are in one run alone: what each did, with --lines N or --full"]
     return "\n".join(out)
 
 
+def printed(found: Diff, shown: Sequence[tuple[str, Change]]) -> Iterator[str]:
+    """The lines of the terminal's form, with some passes' diffs."""
+    yield from report.text_sections(map(narrow, sections(found)))
+    for heading, change in shown:
+        yield from ("", heading, f"  {change.word or counted(change)}", *(f"    {line}" for line in change.lines))
+        if change.left_out:
+            yield f"    … {change.left_out} more lines: see --lines N, --full"
+
+
 def narrow(section: Section) -> Section:
-    """The table of steps as wide as a terminal; other sections as they are."""
+    """The table of steps as wide as a terminal and without the middle of what is alike; other sections as they are."""
     if section.title != "steps":
         return section
-    rows = (tuple(cut(cell, most) for cell, most in zip(row, CELLS, strict=True)) for row in section.rows)
-    return replace(section, rows=tuple(rows))
+    rows = [tuple(cut(cell, most) for cell, most in zip(row, CELLS, strict=True)) for row in section.rows]
+    return replace(section, rows=tuple(folded(rows)))
+
+
+def folded(rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """The rows of steps, of many in a row that are alike in both runs the first and the last."""
+    for alike, group in groupby(rows, lambda row: row[0] == " " and not row[-1]):
+        some = list(group)
+        if alike and len(some) > ALIKE:
+            some = [some[0], ("", "…", "…", f"{len(some) - 2} more steps, alike in both", ""), some[-1]]
+        yield from some
 
 
 def markdown(found: Diff) -> str:

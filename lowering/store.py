@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lowering.core import UserError
 
+OTHERS = {"bisect.json": "bisection", "graph.json": "pass graph"}  # what else a folder of `runs` can hold a record of
+OF_ITS_OWN = {"bisection": "", "pass graph": ", and its binaries have runs, under 'run' there"}
+
 
 class Value(BaseModel):
     """A frozen part of a record; an unknown field is an error, so that a damaged file is seen."""
@@ -170,6 +173,13 @@ def run_ids(root: Path) -> list[int]:
     return sorted(int(p.name) for p in root.iterdir() if p.name.isdigit()) if root.is_dir() else []
 
 
+def latest(root: Path) -> Path | None:
+    """The folder of the run, bisection or pass graph that was finished last; None where there is none."""
+    files = (file for name in ("record.json", *OTHERS) for file in root.glob(f"*/{name}"))
+    newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+    return newest and newest.parent
+
+
 def find_run(run: str, root: Path) -> Path:
     """The folder of RUN: a number, a path or `last`. Raises UserError naming the runs there are."""
     if run == "last":
@@ -180,6 +190,10 @@ def find_run(run: str, root: Path) -> Path:
     for folder in (root / run, Path(run)):
         if (folder / "record.json").is_file():
             return folder
+    for folder in (root / run, Path(run)):
+        for file, kind in OTHERS.items():
+            if (folder / file).is_file():
+                raise UserError(f"'{run}' is a {kind}, and no run: `lower report {run}` shows it{OF_ITS_OWN[kind]}")
     ids = run_ids(root)
     known = f"there are {ids[0]} to {ids[-1]} in '{root}'" if ids else f"'{root}' holds none"
     raise UserError(f"no run '{run}': expected a number, a run's folder or 'last'; {known}")

@@ -1,5 +1,6 @@
 """Two stored runs, compared: where they part, where they meet, and what each pass did in between."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -336,4 +337,22 @@ def test_the_command(runs, capsys):
     assert json.loads(said("--json"))["b"] == str(runs["no-cse"])
     assert said("--markdown").startswith(f"# {runs['default']} and {runs['no-cse']}\n")
     assert said("--full") == said("--lines", "0") == f"{printed(diff(runs['default'], runs['no-cse']))}\n"
-    assert said() == said("--lines", "20") != said("--full")
+    assert len(said()) < len(said("--lines", "20")) < len(said("--full"))
+
+
+def test_by_default_only_the_first_passes_apart_are_shown_whole(runs, capsys):
+    assert cli.run(["diff", str(runs["default"]), str(runs["no-cse"])]) == 0
+    said = capsys.readouterr().out
+    headings = re.findall(r"^\S*/(\d+-[\w.-]+)\.mlir: ", said, re.MULTILINE)
+    assert headings == ["25-cse", "25-loop-invariant-code-motion"]
+    left = sum(step.change is not None for step in diff(runs["default"], runs["no-cse"]).steps) - 2
+    assert said.endswith(f"\n{left} more steps are in one run alone: what each did, with --lines N or --full\n")
+    assert "23 more steps, alike in both" in said
+
+
+def test_runs_of_two_problems_part_by_their_passes(runs, capsys):
+    found = diff(runs["default"], runs["no-cse"])
+    said = printed(dataclasses.replace(found, same_problem=False))
+    assert "their passes part after" in said
+    assert "their passes are one again at" in said
+    assert "they meet" not in said

@@ -71,6 +71,13 @@ def test_the_record_is_the_report(done):
     assert all(f"| {each.digest[:8]} |" in report for each in record.binaries)
 
 
+def test_the_last_report_is_that_of_the_graph(done):
+    folder, result = done
+    words = [*LOWER[:-1], "report", "last"]
+    again = subprocess.run(words, capture_output=True, text=True, cwd=folder, timeout=60, check=False)
+    assert again.stdout in result.stdout
+
+
 def test_every_export_is_written(done):
     folder, _ = done
     assert (folder / "g.svg").read_text().startswith("<")

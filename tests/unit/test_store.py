@@ -1,8 +1,10 @@
 """Run folders: ids count up, RUN is a number, a path or 'last', and a damaged record is a clear error."""
 
+import os
+
 import pytest
 
-from lowering import store
+from lowering import bisect_record, graph_record, store
 from lowering.core import UserError
 
 PROBLEM = store.ProblemRecord(
@@ -35,6 +37,21 @@ def test_a_run_is_named_by_number_path_or_last(tmp_path):
     assert store.find_run("2", tmp_path) == store.find_run("last", tmp_path) == folder
     assert store.find_run(str(folder), tmp_path / "elsewhere") == folder
     assert record.run == 2
+
+
+def test_a_graph_and_a_bisection_are_no_runs_and_can_be_the_latest(tmp_path):
+    assert store.OTHERS.keys() == {graph_record.FILE, bisect_record.FILE}
+    assert store.latest(tmp_path) is None
+    kinds = (("graph-0", graph_record.FILE, "pass graph"), ("2", bisect_record.FILE, "bisection"))
+    for number, (name, file, kind) in enumerate(kinds):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("{}")
+        os.utime(tmp_path / name / file, (number, number))
+        assert store.latest(tmp_path) == tmp_path / name
+        with pytest.raises(UserError, match=f"'{name}' is a {kind}, and no run: `lower report {name}` shows it"):
+            store.find_run(name, tmp_path)
+    _, folder = make(tmp_path)
+    assert store.latest(tmp_path) == folder
 
 
 def test_an_unknown_run_says_which_there_are(tmp_path):
