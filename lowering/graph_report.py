@@ -85,7 +85,7 @@ def whole(record: GraphRecord) -> Iterator[Section]:
 
 def plan(record: GraphRecord) -> Iterator[str]:
     """What was explored, and its bound."""
-    yield f"{record.plan}: {count(int(record.bound))} orders of what was named"
+    yield f"{record.plan}: at most {count(int(record.bound))} orders of what was named"
     if record.cut:
         yield "cut short by --states: what follows is about the part that was explored"
     if record.pruned:
