@@ -175,7 +175,10 @@ def short(found: Diff) -> str:
     first = [every[marks.index(mark)] for mark in "-+" if mark in marks]
     out = list(printed(found, first))
     if len(every) > len(first):
-        out += ["", f"{len(every) - len(first)} more steps are in one run alone: what each did, with --lines N or --full"]
+        out += [
+            "",
+            f"{len(every) - len(first)} more steps are in one run alone: what each did, with --lines N or --full",
+        ]
     return "\n".join(out)
 
 
