@@ -58,8 +58,8 @@ def influence(found: Sequence[PairFinding]) -> Section:
                 rows.append((times / chances, times, (one, what, other, f"in {times} of {chances}")))
     rows.sort(key=lambda row: (-row[0], -row[1], row[2]))
     lines = (
-        "A enables B, in 12 of 14: of 14 states where B failed or did nothing, it did something after A in 12",
-        "A disables B, in 3 of 5: of 5 states where B did something, it failed or did nothing after A in 3",
+        "how to read it: 'A enables B in 12 of 14' means that of 14 states where B failed or did nothing, it did",
+        "something after A in 12; 'disables in 3 of 5', that of 5 where it did something, it did not after A in 3",
     )
     columns = ("pass A", "", "pass B", "states")
     return Section("influence", lines if rows else (), columns, tuple(row for *_, row in rows))

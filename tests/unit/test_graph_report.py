@@ -90,7 +90,9 @@ def test_tables_of_passes_say_how_to_read_them():
     record = record_of(pairs=pairs, conditions=(Condition("p", "scf", 9, 4),))
     influence = table(record, "influence")
     assert influence.rows == (("p", "enables", "q", "in 12 of 14"), ("q", "disables", "p", "in 3 of 5"))
-    assert influence.lines[0].startswith("A enables B, in 12 of 14: of 14 states where B failed or did nothing")
+    assert influence.lines[0].startswith(
+        "how to read it: 'A enables B in 12 of 14' means that of 14 states where B failed or did nothing"
+    )
     assert table(record, "needs").rows == (("p", "scf", "all 9 times", "4 times"),)
     assert table(record, "pairs").rows == (("p", "q", "3", "2"),)
     assert not table(record_of(), "influence").lines
