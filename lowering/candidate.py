@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lowering import timing, verify
+from lowering import partial, timing, verify
 from lowering.bounds import Arithmetic, arithmetic_of
 from lowering.core import Binary, Failure, PassError, Problem, Target
 from lowering.given import Values, verify_given
@@ -40,7 +40,8 @@ class Job:
     folder: Path
     texts: tuple[str, ...] = ("llvm", "asm")
     start: tuple[int, str] | None = None
-    checks: str = "full"  # full | witness | none
+    checks: str = "auto"  # auto | full | witness | none
+    executor: str = ""  # its name; the first that is available where none is given
     timed: bool = True
     seed: int = 0
     values: Values | None = None  # of the user's own program, for one more check at full size
@@ -86,6 +87,8 @@ def evaluate(job: Job, at: Callable[[str], None]) -> Outcome:
         return replace(built, words="not verified: --verify none")
     reasons: list[str] = []
     for executor in FAMILIES[job.target.family].executors:
+        if job.executor not in ("", executor.name):
+            continue
         reason = executor.unavailable()
         if reason is None:
             return executed(job, built, executor, at)
@@ -102,11 +105,12 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         if isinstance(small, Failure):
             return replace(built, words="failed", failure=small)
         whole: tuple[verify.Check, ...] | None = None
-        if (job.checks == "full" or job.witness is None) and all(check.ok for check in small):
+        words = ""
+        if (job.checks in ("auto", "full") or job.witness is None) and all(check.ok for check in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
-                whole = checked_full(job, program, arithmetic)
-        verdict = verify.verdict(small, whole)
+                whole, words = checked_full(job, program, arithmetic)
+        verdict = verify.verdict(small, whole, words)
         clock.lap("verify")
         done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
         done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
@@ -122,8 +126,7 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
     except PassError as error:  # the reference has no rule for an op of the payload
         return replace(built, words="failed", failure=Failure("verify", "unsupported", error.reason, where=error.where))
     except DeviceError as error:
-        kind = "crash" if error.sticky else "resources"
-        return replace(built, words="failed", failure=Failure("load", kind, error.reason))
+        return replace(built, words="failed", failure=Failure("load", error.kind, error.reason))
 
 
 def checked_witness(
@@ -140,8 +143,13 @@ def checked_witness(
         return verify.verify_witness(job.witness, program, arithmetic)
 
 
-def checked_full(job: Job, program: Program, arithmetic: Arithmetic) -> tuple[verify.Check, ...]:
-    """The checks at full size: without a witness all of them, up to the size where each element is compared."""
+def checked_full(job: Job, program: Program, arithmetic: Arithmetic) -> tuple[tuple[verify.Check, ...], str]:
+    """The checks at full size: without a witness all of them, up to the size where each element is compared.
+
+    Where a run of all would take long, those of some workgroups; the words say of how many.
+    """
+    if job.checks == "auto" and job.witness is not None and partial.suits(job.problem, program):
+        return partial.verify_some(job.problem, program, arithmetic, job.seed)
     found: tuple[verify.Check, ...] = ()
     if job.witness is None and job.problem.contraction.flops // 2 <= verify.WHOLE:
         found = tuple(replace(c, scope="full") for c in verify.verify_witness(job.problem, program, arithmetic))
@@ -149,7 +157,7 @@ def checked_full(job: Job, program: Program, arithmetic: Arithmetic) -> tuple[ve
         found += verify.verify_full(job.problem, program, arithmetic, job.seed)
     if job.values is not None and all(check.ok for check in found):
         found += verify_given(job.problem, program, job.values, arithmetic)
-    return found
+    return found, ""
 
 
 def timed(done: Outcome, measured: timing.Timing) -> Outcome:

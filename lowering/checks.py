@@ -34,10 +34,13 @@ NO_BOUND = "random: no bound"  # the note of a check that claims no more than th
 
 
 def hygiene(runs: Sequence[Run], label: str) -> list[Check]:
-    """What every run must leave alone: the guard bands around all buffers, and the inputs."""
+    """What every run must leave alone: the guard bands around all buffers, and the inputs; what an emulator found."""
     broken = sorted({name for run in runs for name in run.broken_guards})
     changed = sorted({name for run in runs for name in run.changed_inputs})
+    reported = [run.findings for run in runs if run.findings is not None]
+    findings = list(dict.fromkeys(each for found in reported for each in found))
     return [
+        *([Check(f"faults and races, {label}", not findings, findings[0] if findings else "")] if reported else []),
         Check(f"guard bands, {label}", not broken, f"wrote outside of {', '.join(broken)}" if broken else ""),
         Check(f"inputs unchanged, {label}", not changed, f"changed its input {', '.join(changed)}" if changed else ""),
     ]

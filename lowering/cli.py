@@ -123,7 +123,14 @@ def main_job(
     emit: Annotated[str, typer.Option(help="Print mlir, llvm, asm, obj, hsaco, ptx or cubin instead.")] = "",
     output: Annotated[str, OUTPUT] = "",
     start: Annotated[str, typer.Option("--from", help="Go on from a stored state, runs/7/03-....mlir.")] = "",
-    verify: Annotated[str, typer.Option(help="How far to check: full, witness or none.")] = "full",
+    verify: Annotated[
+        str,
+        typer.Option(help="How far to check: full, witness, none; auto is full, of large emulated problems a sample."),
+    ] = "auto",
+    executor: Annotated[
+        str,
+        typer.Option(help="What runs the binary: cpu, cuda, hip, emulator.", show_default="a device, else emulator"),
+    ] = "",
     time: Annotated[bool, typer.Option(help="Time the binary after it is verified.")] = True,
     runs: Annotated[str, RUNS] = "runs",
     pick: Annotated[

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KEPT = {"llvm": "kernel.ll", "asm": "kernel.s", "obj": "kernel.o"}  # hsaco, ptx and cubin are their own suffix
 TEXTS = ("mlir", "llvm", "asm")  # what every target can emit, beside its images
 EMITS = (*TEXTS, "obj", "hsaco", "ptx", "cubin")
-CHECKS = ("full", "witness", "none")
+CHECKS = ("auto", "full", "witness", "none")
 DEFAULT_SHAPE = "1024x1024x1024"
 FILE_NAME = re.compile(r"[^\s,{}()=]*(?:/|\.\w+$)[^\s,{}()=]*")
 TORCH = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
@@ -65,6 +65,7 @@ class Request(ProblemWords):
     output: str
     start: str
     verify: str
+    executor: str
     time: bool
     runs: str
     pick: int
@@ -90,6 +91,7 @@ def main(request: Request) -> int:
     check_words(request)
     work = resumed(request) if request.start else fresh(request)
     has_form(request.emit, work.target)
+    one_of("--executor", request.executor, [each.name for each in FAMILIES[work.target.family].executors])
     if request.print_schedule:
         for each in work.problems:
             print(following(work.proposer.propose(each, work.target, (), 1)[0].schedule, work.start))
@@ -209,6 +211,7 @@ def one(problem: Problem, values: Values | None, work: Work, request: Request) -
     options = search.Options(
         runs=Path(request.runs),
         checks=request.verify,
+        executor=request.executor,
         timed=request.time,
         seed=request.seed,
         limits=Limits(seconds=request.timeout),

@@ -8,7 +8,7 @@ and bf16, NaN in f16, and 2139062143 in i32. A kernel that reads past the end of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from lowering.targets.executor import Program
 
 GUARD = 4096  # bytes on each side: a page, and a multiple of the 256 that a device pointer is aligned to
 POISONS = (0xFF, 0x7F)
+
+Start = Callable[[Sequence[int]], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Run:
     broken_guards: tuple[str, ...]
     changed_inputs: tuple[str, ...]
     poison: int
+    findings: tuple[str, ...] | None = (
+        None  # what the executor found beside the results; None where it can find nothing
+    )
 
 
 def place(problem: Problem, program: Program) -> tuple[Slot, ...]:
@@ -63,14 +68,16 @@ def image(values: bytes, poison: int) -> bytes:
     return b"".join((band, values, band))
 
 
-def execute(program: Program, slots: Sequence[Slot], inputs: Sequence[Array], poison: int) -> Run:
-    """Fills all memory, runs the program once, and reads everything back."""
+def execute(
+    program: Program, slots: Sequence[Slot], inputs: Sequence[Array], poison: int, start: Start | None = None
+) -> Run:
+    """Fills all memory, runs the program once, and reads everything back. `start` runs it in another way."""
     written: list[bytes] = []
     for number, each in enumerate(slots):
         values = inputs[number].tobytes() if number < len(inputs) else bytes([poison]) * each.nbytes
         written.append(image(values, poison))
         program.write(each.base, written[-1])
-    program.run([each.pointer for each in slots])
+    (start or program.run)([each.pointer for each in slots])
     found = [program.read(each.base, len(bytes_)) for each, bytes_ in zip(slots, written, strict=True)]
     band = bytes([poison]) * GUARD
     broken = [s.argument.name for s, now in zip(slots, found, strict=True) if not intact(now, band)]
@@ -81,7 +88,7 @@ def execute(program: Program, slots: Sequence[Slot], inputs: Sequence[Array], po
         if memoryview(now)[GUARD:-GUARD] != memoryview(before)[GUARD:-GUARD]
     ]
     outputs = tuple(as_array(now, each) for now, each in zip(found[count:], slots[count:], strict=True))
-    return Run(outputs, tuple(broken), tuple(changed), poison)
+    return Run(outputs, tuple(broken), tuple(changed), poison, program.findings)
 
 
 def intact(now: bytes, band: bytes) -> bool:

@@ -129,7 +129,8 @@ def verdict(record: Record) -> Iterator[Section]:
     counted += [f"{len(made['full'])} at full size"] if made["full"] else []
     ratios = [c.figure / c.bound for c in record.checks if c.figure is not None and c.bound]
     counted += [f"largest error {max(ratios):.3f} of its bound"] if ratios else []
-    lines = [record.outcome + (f": {', '.join(counted)}" if counted else "")]
+    prefix = "emulated, " if record.word == "emulated" and record.outcome.startswith("verified") else ""
+    lines = [prefix + record.outcome + (f": {', '.join(counted)}" if counted else "")]
     lines += [f"{c.scope}: {c.name}: {c.detail}" for c in record.checks if not c.ok]
     yield Section("verdict", tuple(lines))
     rows = tuple(

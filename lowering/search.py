@@ -41,7 +41,8 @@ class Options:
 
     runs: Path = Path("runs")
     budget: int = 1
-    checks: str = "full"  # full | witness | none
+    checks: str = "auto"  # auto | full | witness | none
+    executor: str = ""  # its name; the first that is available where none is given
     timed: bool = True
     texts: tuple[str, ...] = ("llvm", "asm")
     seed: int = 0
@@ -85,7 +86,7 @@ def candidate(
     small = None if options.edited else witness_of(problem, proposal.schedule)
     job = Job(
         problem, small, target, str(proposal.schedule), folder.resolve(), options.texts, options.start,
-        options.checks, options.timed, options.seed, options.values,
+        options.checks, options.executor, options.timed, options.seed, options.values,
     )  # fmt: skip
     began = time.perf_counter()
     result = worker.call(evaluate, job, on_step)
@@ -232,7 +233,8 @@ def reproduce(failure: Failure, outcome: Outcome, folder: Path, proposal: Propos
         text = str(split(proposal.schedule)[0][failure.step - 1])
         return f"lower opt {shlex.quote(last)} --pass-pipeline='builtin.module({text})'"
     words = ["lower", "--from", last]
-    words += ["--verify", options.checks] if options.checks != "full" else []
+    words += ["--verify", options.checks] if options.checks != "auto" else []
+    words += ["--executor", options.executor] if options.executor else []
     words += ["--seed", str(options.seed)] if options.seed else []
     words += ["--timeout", f"{options.limits.seconds:g}"] if options.limits != Limits() else []
     return shlex.join(words if options.timed else [*words, "--no-time"])

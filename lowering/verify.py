@@ -85,7 +85,7 @@ def verify(
 def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, partial: str = "") -> Verdict:
     """The verdict of the checks that were made; it claims a scope only where there are checks of it.
 
-    `partial` says what of the witness ran, e.g. '64 of 256 workgroups'. What the checks note comes after the scope:
+    `partial` says what of the full size ran, e.g. '64 of 256 workgroups'. What the checks note comes after the scope:
     'sampled', 'random: no bound'. The figures are the largest error and its bound.
     """
     made = (*witness, *(full or ()))
@@ -95,8 +95,8 @@ def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, parti
     if not made:
         return not_executed("nothing was checked")
     scope = "witness only" if not full else "witness+full" if witness else "full"
-    if partial and not full:
-        scope = f"witness, {partial}"
+    if partial:
+        scope = f"witness, {partial}" if witness else partial
     words = ", ".join((scope, *dict.fromkeys(check.note for check in made if check.note)))
     worst = max(made, key=lambda check: -1.0 if check.figure is None else check.figure)
     return Verdict(True, f"verified ({words})", made, worst.figure, worst.bound)

@@ -8,23 +8,29 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from lowering.core import Binary, Buffer, Scalar, TensorMap, Workspace
+from lowering.core import Binary, Buffer, Class, Scalar, TensorMap, Workspace
 
 
 class DeviceError(Exception):
     """A driver's error by its name. `sticky`: the context is lost, and only a new process can go on."""
 
-    def __init__(self, reason: str, sticky: bool = False) -> None:
+    def __init__(self, reason: str, sticky: bool = False, kind: Class = "resources") -> None:
         super().__init__(reason)
         self.reason, self.sticky = reason, sticky
+        self.kind: Class = "crash" if sticky else kind
 
 
 class Program(Protocol):
     """A loaded binary. A context manager: leaving it frees everything."""
+
+    @property
+    def findings(self) -> tuple[str, ...] | None:
+        """What was found beside the results of the last run, e.g. a race; None where nothing can be."""
+        ...
 
     def allocate(self, nbytes: int) -> int:
         """The address of fresh device memory, aligned to 256 bytes, freed at `close`."""
@@ -55,6 +61,19 @@ class Program(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What a program has beside that where a run of all workgroups would take long."""
+
+    def run_some(self, pointers: Sequence[int], share: float, seed: int) -> tuple[int, int]:
+        """Runs about a share of the workgroups: how many of how many."""
+        ...
+
+    def written(self, pointer: int, nbytes: int) -> np.ndarray[Any, Any]:
+        """Which bytes the last `run_some` wrote."""
+        ...
 
 
 class Executor(Protocol):

@@ -55,7 +55,15 @@ def resolve(path: str) -> Any:
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        Family("amdgpu", "object", "rocdl", True, "amdgpu.hsaco:finish", ("amdgpu.runtime:Hip",), ("hsaco",)),
+        Family(
+            "amdgpu",
+            "object",
+            "rocdl",
+            True,
+            "amdgpu.hsaco:finish",
+            ("amdgpu.runtime:Hip", "amdgpu.emulated:Emulated"),
+            ("hsaco",),
+        ),
         Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:Cuda",), ("ptx", "cubin")),
         Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",), ("obj",)),
     )

@@ -82,6 +82,8 @@ def architecture(hip: Any) -> str:
 class HipProgram:
     """A loaded module with its memory, stream and workspaces."""
 
+    findings: tuple[str, ...] | None = None
+
     def __init__(self, binary: Binary) -> None:
         refuse_tensor_maps(binary, "HIP")
         self.hip, self.binary, self.memory = bindings(), binary, list[int]()

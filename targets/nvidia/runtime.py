@@ -93,6 +93,8 @@ def capability(cu: Any, device: Any) -> tuple[int, int]:
 class CudaProgram:
     """A loaded module with its memory, stream and workspaces."""
 
+    findings: tuple[str, ...] | None = None
+
     def __init__(self, binary: Binary) -> None:
         self.cu, self.binary, self.memory = bindings(), binary, list[int]()
         self.module: Any = None

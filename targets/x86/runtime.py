@@ -60,6 +60,8 @@ class CPU:
 class CpuProgram:
     """A linked object with its buffers."""
 
+    findings: tuple[str, ...] | None = None
+
     def __init__(self, binary: Binary) -> None:
         if binary.format != "obj":
             raise DeviceError(f"the CPU runs object files, not {binary.format}")

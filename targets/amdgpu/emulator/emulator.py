@@ -1,0 +1,253 @@
+"""The emulator's interface: a code object, a launch of one of its kernels, what came of it.
+
+Everything that it gives is *emulated*: results follow the instruction set's definition; times, waits and hazards are
+not modelled.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lowering.targets.amdgpu.emulator import dispatch
+from lowering.targets.amdgpu.emulator.dispatch import Dim3, Grid, Pointers
+from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watch, run_batch
+from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault
+from lowering.targets.amdgpu.emulator.image import Image, ImageError, KernelCode, load
+from lowering.targets.amdgpu.emulator.lds import Lds
+from lowering.targets.amdgpu.emulator.memory import Memory
+from lowering.targets.amdgpu.emulator.vmem import Machine
+from lowering.targets.amdgpu.emulator.waves import EXEC, FLAT_SCRATCH, Waves, waves
+
+__all__ = ["EmulationError", "EmulationResult", "Emulator", "ImageError", "Options", "Value"]
+
+Array = np.ndarray[Any, Any]
+BATCH = 256  # waves that run in lock-step: as many as keep a kernel's registers in the caches
+MODES = 0xF0, 0xFF  # rounding to nearest, denormals kept: what is emulated, of the low byte of MODE
+PACKED = {
+    "i8": "<b", "i16": "<h", "i32": "<i", "u8": "<B", "u16": "<H", "u32": "<I", "i64": "<q", "u64": "<Q", "f16": "<e",
+    "f32": "<f", "f64": "<d",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Value:
+    """A scalar argument: its kind (i32, u64, f32, ...) and value."""
+
+    kind: str
+    value: float
+
+    def bytes(self) -> bytes:
+        """As it lies in the kernarg segment. Raises ImageError for a kind or value that there is not."""
+        if self.kind not in PACKED:
+            raise ImageError(f"there is no kind of argument '{self.kind}'; known: {', '.join(PACKED)}")
+        number = float(self.value) if self.kind[0] == "f" else int(self.value)
+        try:
+            return struct.pack(PACKED[self.kind], number)
+        except (struct.error, OverflowError):
+            raise ImageError(f"{self.value} does not fit into {self.kind}") from None
+
+
+Argument = Array | Value | bytes | None
+"""A buffer (changed in place), a scalar, bytes as they are, or a null pointer."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a launch is run.
+
+    `wave_order`: a seed for the order in which the waves of a workgroup run, None for lock-step. `checks`: LDS races
+    and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None for all.
+    """
+
+    wave_order: int | None = None
+    on_fault: OnFault = "error"
+    exact_matrix: bool = False
+    checks: bool = True
+    max_instructions: int = 10**10
+    workgroups: tuple[int, ...] | None = None
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True)
+class EmulationResult:
+    """What came of a launch: findings, wave-instructions executed, workgroups run, seconds it took here."""
+
+    findings: tuple[Finding, ...]
+    instructions: int
+    workgroups: int
+    of_workgroups: int
+    seconds: float
+
+
+@dataclass
+class Emulator:
+    """A loaded code object with its memory. Raises ImageError for one that is none, or damaged."""
+
+    data: bytes
+    image: Image = field(init=False)
+    memory: Memory = field(init=False)
+    base: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.image = load(self.data)
+        self.memory = Memory()
+        code = self.image.code
+        self.base = self.memory.allocate(-(-len(code) // 4) * 4, "the code object", writable=False)
+        self.memory.write(self.base, code)
+
+    def launch(
+        self,
+        kernel: str | None,
+        grid: Dim3,
+        block: Dim3,
+        args: Sequence[Argument],
+        dynamic_lds: int = 0,
+        options: Options = Options(),
+    ) -> EmulationResult:
+        """Runs a kernel once. `grid` counts workgroups. Arrays among `args` are buffers, and are changed in place.
+
+        Raises ImageError for arguments or a shape that do not fit, EmulationError for a fault in the kernel.
+        """
+        code = self.image.kernel(kernel)
+        used, first = self.memory.used, len(self.memory.regions)
+        addresses: dict[int, int] = {}
+        for number, each in enumerate(args):
+            if isinstance(each, np.ndarray):
+                addresses[number] = self.memory.allocate(each.nbytes, f"argument {number}")
+                self.memory.write(addresses[number], each.tobytes())
+        packed = [as_bytes(each, addresses.get(number)) for number, each in enumerate(args)]
+        try:
+            return self.dispatch(code, Grid(grid, block), packed, dynamic_lds, options)
+        finally:
+            for number, address in addresses.items():
+                array = args[number]
+                assert isinstance(array, np.ndarray)
+                found = np.frombuffer(self.memory.read(address, array.nbytes), array.dtype)
+                array[...] = found.reshape(array.shape)
+            self.memory.used = used
+            del self.memory.regions[first:]
+
+    def dispatch(
+        self, code: KernelCode, grid: Grid, packed: Sequence[bytes], dynamic_lds: int, options: Options
+    ) -> EmulationResult:
+        """Runs a kernel whose buffers are in memory; `packed` are the bytes of its explicit arguments."""
+        began = time.perf_counter()
+        dispatch.check(code, grid, dynamic_lds)
+        low, mask = MODES
+        if code.descriptor.float_mode & mask != low:
+            raise ImageError(
+                f"kernel '{code.name}' sets float mode {code.descriptor.float_mode:#x}; emulated is {low:#x}: "
+                "rounding to nearest, denormals kept"
+            )
+        used, first = self.memory.used, len(self.memory.regions)
+        try:
+            kernarg = dispatch.pack(code, grid, packed, dynamic_lds)
+            pointers = Pointers(self.hold(dispatch.packet(grid), "dispatch packet"), self.hold(kernarg, "kernarg"))
+            launch = Launch(
+                self, code, grid, dynamic_lds, options, dispatch.user_sgprs(code.descriptor, pointers, kernarg)
+            )
+            with np.errstate(all="ignore"):
+                launch.run()
+        finally:
+            self.memory.used = used
+            del self.memory.regions[first:]
+        return EmulationResult(
+            tuple(launch.findings.found.values()),
+            launch.budget.executed,
+            len(launch.numbers),
+            grid.count,
+            time.perf_counter() - began,
+        )
+
+    def hold(self, data: bytes, name: str) -> int:
+        """The address of a copy of some bytes."""
+        address = self.memory.allocate(max(len(data), 4), name, writable=False)
+        self.memory.write(address, data)
+        return address
+
+
+def as_bytes(argument: Argument, address: int | None) -> bytes:
+    """An argument as it lies in the kernarg segment."""
+    if isinstance(argument, np.ndarray):
+        return struct.pack("<Q", address)
+    if argument is None:
+        return bytes(8)
+    return argument.bytes() if isinstance(argument, Value) else argument
+
+
+class Launch:
+    """One launch: batches of workgroups, one after the other."""
+
+    def __init__(
+        self, emulator: Emulator, code: KernelCode, grid: Grid, dynamic_lds: int, options: Options, sgprs: list[int]
+    ) -> None:
+        self.emulator, self.code, self.grid, self.options, self.sgprs = emulator, code, grid, options, sgprs
+        self.lds_bytes = code.descriptor.group_segment + dynamic_lds
+        self.findings = Findings(options.on_fault)
+        self.budget = Budget(options.max_instructions, options.max_instructions)
+        self.numbers = list(range(grid.count)) if options.workgroups is None else list(options.workgroups)
+        self.machine: Machine | None = None
+        program = Program(emulator.image.code, emulator.base, self.here, options.exact_matrix, options.watch)
+        self.program = program
+        self.rng = None if options.wave_order is None else np.random.default_rng(options.wave_order)
+        self.entry = code.descriptor.entry + (256 if code.descriptor.preload_dwords else 0)
+
+    def here(self) -> Machine:
+        """What memory instructions of the current batch reach."""
+        assert self.machine is not None
+        return self.machine
+
+    def run(self) -> None:
+        """Runs all workgroups."""
+        step = max(1, BATCH // self.grid.waves)
+        for first in range(0, len(self.numbers), step):
+            self.batch(np.array(self.numbers[first : first + step], np.int64))
+
+    def batch(self, numbers: Array) -> None:
+        """Runs some workgroups; wave t of workgroup g is row t * groups + g, or another t in random order."""
+        groups, each = len(numbers), self.grid.waves
+        order = np.tile(np.arange(each, dtype=np.int64)[:, None], (1, groups))
+        if self.rng is not None:
+            order = self.rng.permuted(order, axis=0)
+        w = waves(each * groups, np.tile(np.arange(groups), each), order.reshape(-1))
+        self.findings.groups = numbers
+        memory = Lds(self.lds_bytes, groups, self.findings, self.options.checks)
+        self.machine = Machine(self.emulator.memory, memory, self.findings)
+        used, first = self.emulator.memory.used, len(self.emulator.memory.regions)
+        self.start(w, numbers)
+        parts = [w] if self.rng is None else [w.part(slice(t * groups, (t + 1) * groups)) for t in range(each)]
+        for part in parts:
+            part.exec_changed()
+        run_batch([Team(part, self.program, self.entry, self.budget) for part in parts], groups, memory, self.rng)
+        self.emulator.memory.used = used
+        del self.emulator.memory.regions[first:]
+
+    def start(self, w: Waves, numbers: Array) -> None:
+        """Sets the registers that a wave finds when it starts."""
+        descriptor = self.code.descriptor
+        for index, value in enumerate(self.sgprs):
+            w.s[index] = value
+        index = len(self.sgprs)
+        places = np.array([self.grid.place(int(number)) for number in numbers], np.uint32)
+        for axis, wanted in enumerate(descriptor.workgroup_ids):
+            if wanted:
+                w.s[index] = places[w.group, axis]
+                index += 1
+        for wave in range(self.grid.waves):
+            packed, there = dispatch.lane_ids(self.grid, wave, descriptor.work_item_ids)
+            mine = w.number == wave
+            w.v[0][mine] = packed
+            bits = np.packbits(there, bitorder="little").view(np.uint32)
+            w.s[EXEC][mine], w.s[EXEC + 1][mine] = bits
+        size = descriptor.private_segment
+        if size:
+            w.scratch_bytes = size
+            address = self.emulator.memory.allocate(w.count * 64 * size, "scratch")
+            bases = np.uint64(address) + np.arange(w.count, dtype=np.uint64) * np.uint64(64 * size)
+            w.s[FLAT_SCRATCH], w.s[FLAT_SCRATCH + 1] = bases & np.uint64(0xFFFFFFFF), bases >> np.uint64(32)

@@ -1,0 +1,149 @@
+"""Global memory: buffers in one array of bytes, and the test of every lane's address against them.
+
+An address is `BASE` plus an offset into the array. Between two buffers lies a gap that belongs to none, so that running
+past an end is a fault and not a neighbour's data. Which bytes were written is kept for buffers that ask for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+BASE = 0x7F00_0000_0000  # where buffers begin; below it nothing is mapped
+GAP = 8192  # bytes between buffers
+ALIGNMENT = 256  # bytes: what the drivers align to
+FIRST = 1 << 20  # bytes of the array at first; it doubles
+MOST = 1 << 36
+
+
+class MemoryError_(Exception):
+    """The buffers do not fit."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A buffer's place: address, bytes, and what people call it."""
+
+    name: str
+    address: int
+    nbytes: int
+    writable: bool = True
+
+    @property
+    def end(self) -> int:
+        """The address after it."""
+        return self.address + self.nbytes
+
+
+@dataclass
+class Memory:
+    """All buffers. `bytes_` holds their contents, offset 0 being `BASE`; `written`, where it is kept, a byte each."""
+
+    regions: list[Region] = field(default_factory=list[Region])
+    bytes_: Array = field(default_factory=lambda: np.zeros(FIRST, np.uint8))
+    written: Array | None = None
+    used: int = GAP
+
+    def allocate(self, nbytes: int, name: str = "", writable: bool = True) -> int:
+        """The address of a new buffer of zeros, aligned to 256 bytes."""
+        start = -(-self.used // ALIGNMENT) * ALIGNMENT
+        self.used = start + nbytes + GAP
+        if self.used > MOST:
+            raise MemoryError_(f"the buffers take {self.used} bytes, more than the {MOST} an emulator has")
+        if self.used > self.bytes_.size:
+            grown = np.zeros(max(2 * self.bytes_.size, -(-self.used // 4096) * 4096), np.uint8)
+            grown[: self.bytes_.size] = self.bytes_
+            self.bytes_ = grown
+            if self.written is not None:
+                self.written = np.concatenate([self.written, np.zeros(grown.size - self.written.size, np.uint8)])
+        region = Region(name or f"buffer {len(self.regions)}", BASE + start, nbytes, writable)
+        self.regions.append(region)
+        return region.address
+
+    def track(self) -> None:
+        """Begins to keep which bytes are written; none is so far."""
+        self.written = np.zeros(self.bytes_.size, np.uint8)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Copies bytes into a buffer."""
+        self.bytes_[address - BASE : address - BASE + len(data)] = np.frombuffer(data, np.uint8)
+
+    def read(self, address: int, nbytes: int) -> bytes:
+        """Copies bytes out of a buffer."""
+        return self.bytes_[address - BASE : address - BASE + nbytes].tobytes()
+
+    def region(self, address: int) -> Region | None:
+        """The buffer that an address lies in."""
+        return next((each for each in self.regions if each.address <= address < each.end), None)
+
+    def nearest(self, address: int) -> str:
+        """Where an address lies relative to the nearest buffer, in words."""
+        if not self.regions:
+            return "there is no buffer"
+        best = min(self.regions, key=lambda r: max(r.address - address, address - r.end + 1, 0))
+        if address < best.address:
+            return f"{best.address - address} bytes before {best.name} of {best.nbytes} bytes"
+        if address >= best.end:
+            return f"{address - best.end} bytes past the end of {best.name} of {best.nbytes} bytes"
+        return f"byte {address - best.address} of {best.name} of {best.nbytes} bytes"
+
+    def invalid(self, offsets: Array, nbytes: int) -> Array | None:
+        """Which accesses of `nbytes` bytes at int64 offsets leave their buffer; None where none does."""
+        if not offsets.size or not self.regions:
+            return np.ones(offsets.shape, bool) if offsets.size else None
+        low, high = int(offsets.min()), int(offsets.max())
+        for each in self.regions:
+            start = each.address - BASE
+            if start <= low and high + nbytes <= start + each.nbytes:
+                return None
+        starts = np.array([r.address - BASE for r in self.regions])
+        ends = np.array([r.end - BASE for r in self.regions])
+        place = np.searchsorted(starts, offsets, "right") - 1
+        bad = (place < 0) | (offsets + nbytes > ends[place])
+        return bad if bad.any() else None
+
+
+def gather(space: Array, offsets: Array, nbytes: int) -> Array:
+    """Loads: the bytes at some offsets of a byte array, as uint32 (dwords, lanes); below 4 bytes zero-extended."""
+    if nbytes < 4:
+        kind = np.uint8 if nbytes == 1 else np.uint16
+        if nbytes == 1 or not (offsets & 1).any():
+            return space.view(kind)[offsets // nbytes].astype(np.uint32)[None]
+        return (space[offsets].astype(np.uint32) | space[offsets + 1].astype(np.uint32) << 8)[None]
+    if not (offsets & 3).any():
+        words = space.view(np.uint32)
+        first = offsets >> 2
+        if nbytes == 16 and not (first & 3).any():
+            return np.ascontiguousarray(words.reshape(-1, 4).take(first >> 2, axis=0).T)
+        if nbytes == 8 and not (first & 1).any():
+            pairs = words.view(np.uint64).take(first >> 1)
+            return np.ascontiguousarray(pairs.view(np.uint32).reshape(-1, 2).T)
+        return words.take(first + np.arange(nbytes // 4)[:, None])
+    parts = space[offsets[:, None] + np.arange(nbytes)]
+    return np.ascontiguousarray(np.ascontiguousarray(parts).view(np.uint32).T)
+
+
+def scatter(space: Array, offsets: Array, values: Array, nbytes: int) -> None:
+    """Stores uint32 (dwords, lanes) at offsets of a byte array; where lanes meet the highest one wins."""
+    if nbytes < 4:
+        kind = np.uint8 if nbytes == 1 else np.uint16
+        if nbytes == 1 or not (offsets & 1).any():
+            space.view(kind)[offsets // nbytes] = values[0].astype(kind)
+            return
+        space[offsets], space[offsets + 1] = values[0].astype(np.uint8), (values[0] >> 8).astype(np.uint8)
+        return
+    if not (offsets & 3).any():
+        words = space.view(np.uint32)
+        first = offsets >> 2
+        if nbytes == 16 and not (first & 3).any():
+            words.reshape(-1, 4)[first >> 2] = values.T
+            return
+        for number in range(nbytes // 4):
+            words[first + number] = values[number]
+        return
+    parts = np.ascontiguousarray(values.T).view(np.uint8).reshape(len(offsets), nbytes)
+    space[offsets[:, None] + np.arange(nbytes)] = parts

@@ -1,0 +1,436 @@
+"""Vector and scalar memory instructions: FLAT, GLOBAL, SCRATCH, MUBUF and SMEM.
+
+Each is an address for every lane, a test of it, and a load, a store or an atomic. Caches are not modelled, so the bits
+that steer them have no effect. Global memory may be accessed at any byte, as in the mode that HSA runs in; atomics must
+be aligned to their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic, apply
+from lowering.targets.amdgpu.emulator.decode import Instruction, Operand, signed
+from lowering.targets.amdgpu.emulator.findings import Findings
+from lowering.targets.amdgpu.emulator.kinds import PRIVATE_APERTURE, SHARED_APERTURE
+from lowering.targets.amdgpu.emulator.lds import Lds, active, direct_address, put, put_at, values, values_at
+from lowering.targets.amdgpu.emulator.memory import BASE, Memory, gather, scatter
+from lowering.targets.amdgpu.emulator.operands import Unsupported, joined, register
+from lowering.targets.amdgpu.emulator.text import destination, returns
+from lowering.targets.amdgpu.emulator.waves import FLAT_SCRATCH, LANES, Waves
+
+Array = np.ndarray[Any, Any]
+Step = Callable[[Waves], None]
+SIZES = {
+    "ubyte": 1, "sbyte": 1, "byte": 1, "ushort": 2, "sshort": 2, "short": 2, "dword": 4, "dwordx2": 8, "dwordx3": 12,
+    "dwordx4": 16, "dwordx8": 32, "dwordx16": 64,
+}  # fmt: skip
+
+
+@dataclass
+class Machine:
+    """What memory instructions reach: global memory, the batch's LDS, and who is told of faults."""
+
+    memory: Memory
+    lds: Lds
+    findings: Findings
+
+
+Get = Callable[[], Machine]
+
+
+def bind(one: Instruction, machine: Get) -> Step:
+    """What a vector memory instruction does. Raises Unsupported."""
+    name = one.name
+    if name in ("buffer_wbl2", "buffer_inv"):
+        return lambda w: None
+    if "format" in name:
+        raise Unsupported("typed buffers")
+    address = locate(one)
+    if "_atomic_" in name:
+        key = name.partition("_atomic_")[2]
+        if key not in ATOMICS:
+            raise Unsupported("its semantics are not implemented")
+        return atomic(one, machine, address, ATOMICS[key])
+    if "_lds_" in name or (one.opcode.format == "MUBUF" and one.fields["lds"]):
+        return load_to_lds(one, machine, address)
+    if "_load_" in name:
+        return load(one, machine, address)
+    return store(one, machine, address)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Addresses of lanes; `limit`: how many bytes lie between each and the end of its buffer resource."""
+
+    address: Array
+    limit: Array | None = None
+
+
+Locate = Callable[[Waves, Array], Place]
+
+
+def locate(one: Instruction) -> Locate:
+    """How an instruction finds the address of each lane (given by its place in the flattened batch)."""
+    return {"FLAT": flat, "GLOBAL": global_address, "SCRATCH": scratch, "MUBUF": buffer}[one.opcode.format](one)
+
+
+def pair(w: Waves, index: int, lanes: Array) -> Array:
+    """Two vector registers as uint64 addresses."""
+    both = values(w, index, 2, lanes)
+    return joined(both[0], both[1])
+
+
+def flat(one: Instruction) -> Locate:
+    """A 64-bit address that may mean global memory, LDS or scratch."""
+    offset = np.uint64(one.fields["offset"] & 0xFFF)
+    return lambda w, lanes: Place(pair(w, one.fields["addr"], lanes) + offset)
+
+
+def global_address(one: Instruction) -> Locate:
+    """A pair of vector registers, or a pair of scalar registers and a 32-bit offset; and a signed constant."""
+    offset = np.uint64(signed(one.fields["offset"], 13) & (1 << 64) - 1)
+    base, index = one.fields["saddr"], one.fields["addr"]
+    if base == 127:
+        return lambda w, lanes: Place(pair(w, index, lanes) + offset)
+
+    def find(w: Waves, lanes: Array) -> Place:
+        start = joined(w.s[base], w.s[base + 1])[lanes // LANES]
+        return Place(start + values(w, index, 1, lanes)[0].astype(np.uint64) + offset)
+
+    return find
+
+
+def scratch(one: Instruction) -> Locate:
+    """A lane's own memory: FLAT_SCRATCH of the wave plus a vector, a scalar and a constant offset.
+
+    Each lane's part is contiguous here; hardware interleaves them, which no program can tell.
+    """
+    constant, base = signed(one.fields["offset"], 13), one.fields["saddr"]
+    has_vector = one.fields["lds"]
+
+    def find(w: Waves, lanes: Array) -> Place:
+        wave = lanes // LANES
+        offset = np.full(len(lanes), constant, np.int64)
+        if has_vector:
+            offset += values(w, one.fields["addr"], 1, lanes)[0]
+        if base != 127:
+            offset += w.s[base][wave]
+        return Place(private(w, lanes) + offset.astype(np.uint64), None)
+
+    return find
+
+
+def private(w: Waves, lanes: Array) -> Array:
+    """Where each lane's scratch begins."""
+    wave = lanes // LANES
+    start = joined(w.s[FLAT_SCRATCH], w.s[FLAT_SCRATCH + 1])[wave]
+    return start + (lanes % LANES).astype(np.uint64) * np.uint64(w.scratch_bytes)
+
+
+def buffer(one: Instruction) -> Locate:
+    """A buffer resource: base, and the range check of the hardware.
+
+    Raw buffers (stride 0): the offset counts from the base, SOFFSET and the constant included, and each dword must end
+    within num_records. With idxen the index is checked against num_records instead.
+    """
+    fields, resource, constant = one.fields, 4 * one.fields["srsrc"], one.fields["offset"]
+    soffset = scalar_offset(one.operands["soffset"])
+
+    def find(w: Waves, lanes: Array) -> Place:
+        wave = lanes // LANES
+        words = [w.s[resource + n][wave].astype(np.uint64) for n in range(4)]
+        base = words[0] | (words[1] & np.uint64(0xFFFF)) << np.uint64(32)
+        stride, records = words[1] >> np.uint64(16) & np.uint64(0x3FFF), words[2]
+        index = fields["vaddr"]
+        element = values(w, index, 1, lanes)[0].astype(np.uint64) if fields["idxen"] else np.uint64(0)
+        lane = np.zeros(len(lanes), np.uint64)
+        if fields["offen"]:
+            lane = values(w, index + fields["idxen"], 1, lanes)[0].astype(np.uint64)
+        inner = (lane + np.uint64(constant)) & np.uint64(0xFFFFFFFF)
+        beyond = inner + soffset(w)[wave]
+        address = base + beyond + element * stride
+        if fields["idxen"]:
+            whole = np.uint64(1 << 62)
+            inside = (element < records) & ((stride == 0) | (inner < stride))
+            return Place(address, np.where(inside, whole, np.uint64(0)))
+        return Place(address, np.where(beyond < records, records - beyond, np.uint64(0)))
+
+    return find
+
+
+def scalar_offset(place: Operand) -> Callable[[Waves], Array]:
+    """SOFFSET of each wave."""
+    if place.file == "s":
+        return lambda w: w.s[place.index].astype(np.uint64)
+    value = np.uint64(max(0, place.index - 128) if place.index <= 192 else 0)
+    return lambda w: np.full(w.count, value)
+
+
+# --- loads, stores, atomics ------------------------------------------------------------------------------------------
+
+
+def size_of(one: Instruction) -> int:
+    """Bytes of an access."""
+    return next(SIZES[part] for part in one.name.split("_")[2:] if part in SIZES)
+
+
+def checked(one: Instruction, machine: Machine, w: Waves, place: Array, lanes: Array, nbytes: int) -> Array:
+    """Which accesses lie in a buffer; a fault is reported for the others."""
+    offsets = (place - np.uint64(BASE)).view(np.int64)
+    bad = machine.memory.invalid(offsets, nbytes)
+    if bad is None:
+        return np.ones(len(place), bool)
+    memory = machine.memory
+    machine.findings.fault(
+        "out of bounds",
+        one,
+        w,
+        bad,
+        lanes,
+        lambda i: f"address {int(place[i]):#x}, {nbytes} bytes: {memory.nearest(int(place[i]))}",
+    )
+    return ~bad
+
+
+def fetch(one: Instruction, machine: Machine, w: Waves, found: Place, lanes: Array, nbytes: int) -> Array:
+    """Loads for the lanes: uint32 (dwords, lanes). What a buffer resource excludes gives 0."""
+    if one.opcode.format == "FLAT":
+        return fetch_flat(one, machine, w, found, lanes, nbytes)
+    if found.limit is not None and (found.limit < nbytes).any():
+        return fetch_limited(one, machine, w, found, lanes, nbytes)
+    good = checked(one, machine, w, found.address, lanes, nbytes)
+    offsets = (found.address - np.uint64(BASE)).view(np.int64)
+    if good.all():
+        return gather(machine.memory.bytes_, offsets, nbytes)
+    loaded = np.zeros((max(1, nbytes // 4), len(lanes)), np.uint32)
+    loaded[:, good] = gather(machine.memory.bytes_, offsets[good], nbytes)
+    return loaded
+
+
+def fetch_limited(one: Instruction, machine: Machine, w: Waves, found: Place, lanes: Array, nbytes: int) -> Array:
+    """A buffer load some of whose dwords are out of range: dword by dword."""
+    assert found.limit is not None
+    size = min(4, nbytes)
+    loaded = np.zeros((max(1, nbytes // 4), len(lanes)), np.uint32)
+    for n in range(len(loaded)):
+        inside = found.limit >= np.uint64(4 * n + size)
+        part = Place(found.address[inside] + np.uint64(4 * n))
+        loaded[n, inside] = fetch(one, machine, w, part, lanes[inside], size)[0]
+    return loaded
+
+
+def fetch_flat(one: Instruction, machine: Machine, w: Waves, found: Place, lanes: Array, nbytes: int) -> Array:
+    """A flat load: each lane from the memory that its address lies in."""
+    loaded = np.zeros((max(1, nbytes // 4), len(lanes)), np.uint32)
+    for some, space in apertures(found.address):
+        if space == "lds":
+            address = (found.address[some] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+            loaded[:, some] = machine.lds.read(one, w, address, lanes[some], nbytes)
+        else:
+            address = flat_private(w, found.address[some], lanes[some]) if space == "scratch" else found.address[some]
+            good = checked(one, machine, w, address, lanes[some], nbytes)
+            rows = np.flatnonzero(some)[good]
+            loaded[:, rows] = gather(machine.memory.bytes_, (address[good] - np.uint64(BASE)).view(np.int64), nbytes)
+    return loaded
+
+
+def flat_private(w: Waves, address: Array, lanes: Array) -> Array:
+    """A flat address of scratch as a place in memory."""
+    return private(w, lanes) + (address & np.uint64(0xFFFFFFFF))
+
+
+def apertures(address: Array) -> list[tuple[Array, str]]:
+    """The lanes whose flat addresses mean LDS, scratch and global memory."""
+    high = address >> np.uint64(32)
+    shared, own = high == SHARED_APERTURE >> 32, high == PRIVATE_APERTURE >> 32
+    parts = ((shared, "lds"), (own, "scratch"), (~shared & ~own, "global"))
+    return [(some, space) for some, space in parts if some.any()]
+
+
+def load(one: Instruction, machine: Get, address: Locate) -> Step:
+    """A load into vector registers."""
+    nbytes = size_of(one)
+    index = register(destination(one) if one.opcode.format != "MUBUF" else one.operands["vdata"])
+    d16, high = "d16" in one.name, one.name.endswith("_hi")
+    sign = {"sbyte": np.int8, "sshort": np.int16}.get(next((p for p in one.name.split("_") if p in SIZES), ""))
+
+    def step(w: Waves) -> None:
+        lanes = active(w)
+        if not len(lanes):
+            return
+        found = fetch(one, machine(), w, address(w, lanes), lanes, nbytes)
+        if sign is not None:
+            found = found.astype(sign).astype(np.int32).view(np.uint32)
+        if d16:
+            old = values(w, index, 1, lanes)
+            half = found & np.uint32(0xFFFF)
+            found = half << np.uint32(16) | old & np.uint32(0xFFFF) if high else half | old & np.uint32(0xFFFF0000)
+        put(w, index, found, lanes)
+
+    return step
+
+
+def store(one: Instruction, machine: Get, address: Locate) -> Step:
+    """A store from vector registers."""
+    nbytes = size_of(one)
+    name = "vdata" if one.opcode.format == "MUBUF" else "data"
+    index, count = register(one.operands[name]), max(1, nbytes // 4)
+    shift = np.uint32(16 if one.name.endswith("_d16_hi") else 0)
+
+    def step(w: Waves) -> None:
+        lanes = active(w)
+        if not len(lanes):
+            return
+        data = values(w, index, count, lanes)
+        write(one, machine(), w, address(w, lanes), lanes, data >> shift if shift else data, nbytes)
+
+    return step
+
+
+def write(one: Instruction, machine: Machine, w: Waves, found: Place, lanes: Array, data: Array, nbytes: int) -> None:
+    """Stores for the lanes. What a buffer resource excludes is dropped."""
+    if one.opcode.format == "FLAT":
+        write_flat(one, machine, w, found, lanes, data, nbytes)
+        return
+    if found.limit is not None and (found.limit < nbytes).any():
+        size = min(4, nbytes)
+        for n in range(len(data)):
+            inside = found.limit >= np.uint64(4 * n + size)
+            part = Place(found.address[inside] + np.uint64(4 * n))
+            write(one, machine, w, part, lanes[inside], data[n : n + 1, inside], size)
+        return
+    put_bytes(one, machine, w, found.address, lanes, data, nbytes)
+
+
+def put_bytes(
+    one: Instruction, machine: Machine, w: Waves, address: Array, lanes: Array, data: Array, nbytes: int
+) -> None:
+    """Stores at global addresses that are tested first; keeps what was written where that is asked for."""
+    if not len(lanes):
+        return
+    good = checked(one, machine, w, address, lanes, nbytes)
+    offsets = (address - np.uint64(BASE)).view(np.int64)
+    if not good.all():
+        offsets, data = offsets[good], data[:, good]
+    scatter(machine.memory.bytes_, offsets, data, nbytes)
+    if machine.memory.written is not None:
+        scatter(machine.memory.written, offsets, np.full_like(data, 0x01010101), nbytes)
+
+
+def write_flat(
+    one: Instruction, machine: Machine, w: Waves, found: Place, lanes: Array, data: Array, nbytes: int
+) -> None:
+    """A flat store: each lane to the memory that its address lies in."""
+    for some, space in apertures(found.address):
+        address = found.address[some]
+        if space == "lds":
+            place = (address & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+            machine.lds.write(one, w, place, lanes[some], data[:, some], nbytes)
+        else:
+            place = flat_private(w, address, lanes[some]) if space == "scratch" else address
+            put_bytes(one, machine, w, place, lanes[some], data[:, some], nbytes)
+
+
+def load_to_lds(one: Instruction, machine: Get, address: Locate) -> Step:
+    """A load that goes straight to LDS, at M0 + offset + 4 * lane."""
+    nbytes = size_of(one) if one.opcode.format == "MUBUF" else SIZES[one.name.split("_")[-1]]
+    constant = one.fields["offset"] if one.opcode.format == "MUBUF" else signed(one.fields["offset"], 13)
+    if nbytes < 4:
+        raise Unsupported("loads of less than a dword to LDS")
+
+    def step(w: Waves) -> None:
+        lanes, here = active(w), machine()
+        data = fetch(one, here, w, address(w, lanes), lanes, nbytes)
+        here.lds.write(one, w, direct_address(w, lanes, constant & 0xFFFFFFFF), lanes, data, nbytes)
+
+    return step
+
+
+def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Step:
+    """An atomic on global memory, lane by lane in order. cmpswap has the value to compare behind the data."""
+    count = rule.bytes // 4
+    compares = "cmpswap" in one.name
+    buffered = one.opcode.format == "MUBUF"
+    index = register(one.operands["vdata" if buffered else "data"])
+    target = index if buffered else register(destination(one))
+    gives_back = returns(one)
+
+    def step(w: Waves) -> None:
+        lanes, here = active(w), machine()
+        found = address(w, lanes)
+        good = aligned(one, here, w, found.address, lanes, rule.bytes)
+        if found.limit is not None:
+            good &= found.limit >= rule.bytes
+        good[good] = checked(one, here, w, found.address[good], lanes[good], rule.bytes)
+        some = lanes[good]
+        data = [values_at(w, index + count * n, count, some) for n in range(2 if compares else 1)]
+        offsets = (found.address[good] - np.uint64(BASE)).view(np.int64)
+        old = apply(here.memory.bytes_, offsets, rule, data)
+        if here.memory.written is not None:
+            scatter(here.memory.written, offsets, np.full((count, len(some)), 0x01010101, np.uint32), rule.bytes)
+        if gives_back:
+            put_at(w, target, old, some)
+
+    return step
+
+
+def aligned(one: Instruction, machine: Machine, w: Waves, address: Array, lanes: Array, nbytes: int) -> Array:
+    """Which addresses are multiples of the access's size; a fault is reported for the others."""
+    bad = address % np.uint64(nbytes) != 0
+    if bad.any():
+        machine.findings.fault(
+            "misaligned", one, w, bad, lanes, lambda i: f"address {int(address[i]):#x} is no multiple of {nbytes}"
+        )
+    return ~bad
+
+
+# --- scalar memory ---------------------------------------------------------------------------------------------------
+
+
+def bind_scalar(one: Instruction, machine: Get) -> Step:
+    """s_load and s_buffer_load: dwords into scalar registers."""
+    name = one.name
+    if name.startswith("s_dcache"):
+        return lambda w: None
+    if not name.startswith(("s_load", "s_buffer_load")):
+        raise Unsupported("its semantics are not implemented")
+    nbytes, base, target = size_of_scalar(name), 2 * one.fields["sbase"], one.fields["sdata"]
+    offset = scalar_memory_offset(one)
+    limited = name.startswith("s_buffer")
+
+    def step(w: Waves) -> None:
+        here = machine()
+        beyond = offset(w)
+        start = joined(w.s[base], w.s[base + 1])
+        if limited:
+            start = start & np.uint64(0xFFFFFFFFFFFF)
+        address = (start + beyond) & ~np.uint64(3)
+        found = np.zeros((nbytes // 4, w.count), np.uint32)
+        some = np.flatnonzero(w.active)
+        limit = w.s[base + 2][some].astype(np.uint64) - beyond[some] if limited else None
+        found[:, some] = fetch(one, here, w, Place(address[some], limit), some * LANES, nbytes)
+        for n in range(nbytes // 4):
+            w.put_scalar(target + n, found[n])
+
+    return step
+
+
+def size_of_scalar(name: str) -> int:
+    """Bytes of a scalar load."""
+    return SIZES[name.split("_")[-1]]
+
+
+def scalar_memory_offset(one: Instruction) -> Callable[[Waves], Array]:
+    """The offset of a scalar load for each wave: a register, a signed constant, or both."""
+    fields = one.fields
+    constant = np.uint64(signed(fields["offset"], 21) & (1 << 64) - 1) if fields["imm"] else np.uint64(0)
+    if fields["soffset_en"]:
+        return lambda w: w.s[fields["soffset"]].astype(np.uint64) + constant
+    if not fields["imm"]:
+        return lambda w: w.s[fields["offset"] & 127].astype(np.uint64)
+    return lambda w: np.full(w.count, constant)
