@@ -78,7 +78,9 @@ def source(rng: random.Random, opcode: Opcode, name: str, width: int) -> int:
     """A register of either file or an inline constant."""
     if "accvgpr_read" in opcode.name or "accvgpr_mov" in opcode.name:
         return 256 + rng.randrange(256)
-    if (name, opcode.format) == ("src2", "VOP3") and opcode.name.endswith(("addc_co_u32", "subb_co_u32", "subbrev_co_u32", "cndmask_b32")):
+    if (name, opcode.format) == ("src2", "VOP3") and opcode.name.endswith(
+        ("addc_co_u32", "subb_co_u32", "subbrev_co_u32", "cndmask_b32")
+    ):
         return 2 * rng.randrange(0, 50)
     if name == "src1" and "lane_b32" in opcode.name:
         return rng.randrange(0, 102)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ import numpy as np
 from lowering.targets.amdgpu.emulator import dispatch
 from lowering.targets.amdgpu.emulator.dispatch import Dim3, Grid, Pointers
 from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watch, run_batch
-from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault
+from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault, Unwritten
 from lowering.targets.amdgpu.emulator.image import Image, ImageError, KernelCode, load
 from lowering.targets.amdgpu.emulator.lds import Lds
-from lowering.targets.amdgpu.emulator.memory import Memory
+from lowering.targets.amdgpu.emulator.memory import BASE, Memory
 from lowering.targets.amdgpu.emulator.vmem import Machine
 from lowering.targets.amdgpu.emulator.waves import EXEC, FLAT_SCRATCH, Waves, waves
 
@@ -62,7 +62,8 @@ class Options:
     """How a launch is run.
 
     `wave_order`: a seed for the order in which the waves of a workgroup run, None for lock-step. `checks`: LDS races
-    and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None for all.
+    and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None for all. `outputs`:
+    the numbers of arguments every byte of which must be written.
     """
 
     wave_order: int | None = None
@@ -72,13 +73,14 @@ class Options:
     max_instructions: int = 10**10
     workgroups: tuple[int, ...] | None = None
     watch: Watch | None = None
+    outputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class EmulationResult:
     """What came of a launch: findings, wave-instructions executed, workgroups run, seconds it took here."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding | Unwritten, ...]
     instructions: int
     workgroups: int
     of_workgroups: int
@@ -122,9 +124,13 @@ class Emulator:
                 addresses[number] = self.memory.allocate(each.nbytes, f"argument {number}")
                 self.memory.write(addresses[number], each.tobytes())
         packed = [as_bytes(each, addresses.get(number)) for number, each in enumerate(args)]
+        if options.outputs:
+            self.memory.track()
         try:
-            return self.dispatch(code, Grid(grid, block), packed, dynamic_lds, options)
+            result = self.dispatch(code, Grid(grid, block), packed, dynamic_lds, options)
+            return replace(result, findings=(*result.findings, *self.unwritten(args, addresses, options.outputs)))
         finally:
+            self.memory.written = None
             for number, address in addresses.items():
                 array = args[number]
                 assert isinstance(array, np.ndarray)
@@ -132,6 +138,21 @@ class Emulator:
                 array[...] = found.reshape(array.shape)
             self.memory.used = used
             del self.memory.regions[first:]
+
+    def unwritten(
+        self, args: Sequence[Argument], addresses: Mapping[int, int], outputs: Sequence[int]
+    ) -> Iterator[Unwritten]:
+        """The outputs that have an element nobody wrote."""
+        for number in outputs:
+            array, address = args[number], addresses[number]
+            assert isinstance(array, np.ndarray)
+            assert self.memory.written is not None
+            start = address - BASE
+            bytes_ = self.memory.written[start : start + array.nbytes].reshape(-1, array.itemsize)
+            missing = np.flatnonzero(~bytes_.astype(bool).all(axis=1))
+            if len(missing):
+                first = tuple(int(i) for i in np.unravel_index(int(missing[0]), array.shape))
+                yield Unwritten(number, len(missing), array.size, first)
 
     def dispatch(
         self, code: KernelCode, grid: Grid, packed: Sequence[bytes], dynamic_lds: int, options: Options

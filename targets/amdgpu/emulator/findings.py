@@ -14,7 +14,7 @@ from lowering.targets.amdgpu.emulator.waves import LANES, Waves
 
 Array = np.ndarray[Any, Any]
 OnFault = Literal["error", "warn", "zero"]
-Kind = Literal["out of bounds", "misaligned", "race", "unwritten LDS", "unwritten output"]
+Kind = Literal["out of bounds", "misaligned", "race", "unwritten LDS"]
 MOST = 32  # different findings that are kept
 
 
@@ -41,6 +41,20 @@ class Finding:
     def __str__(self) -> str:
         place = f"workgroup {self.workgroup}, wave {self.wave}, lane {self.lane}"
         return f"{self.kind}: {self.detail}; at {self.address:#x} `{self.instruction}`, {place}"
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """Elements of an output that nobody wrote."""
+
+    argument: int
+    count: int
+    of: int
+    first: tuple[int, ...]
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, self.first))
+        return f"unwritten output: {self.count} of {self.of} elements of argument {self.argument}, first [{place}]"
 
 
 @dataclass

@@ -19,21 +19,25 @@ BELOW = 0x1FFFFFFF  # the bits of an f64 below the last one of an f32
 TIE = 0x10000000
 NORMAL = 2.0**-126  # the smallest normal f32
 SPLIT = 134217729.0  # 2^27 + 1
-RANGE = (2.0**-900, 2.0**900)  # magnitudes of a product and a result within which no step of fma64 over- or underflows
+# Factors and products above the first have no errors that underflow, nor have their sums with any f64; below the second
+# nothing overflows.
+RANGE = (2.0**-900, 2.0**900)
 
 
 def fma32(a: Array, b: Array, c: Array) -> Array:
     """a * b + c of f32 arrays that broadcast together."""
-    product = np.multiply(a, b, dtype=np.float64)
-    total = product + c
-    found = total.astype(np.float32)
+    with np.errstate(all="ignore"):
+        product = np.multiply(a, b, dtype=np.float64)
+        total = product + c
+        found = total.astype(np.float32)
     bits = total.view(np.int64)
     unsure = (bits & BELOW) == TIE
     unsure |= np.abs(total) < NORMAL
     if not unsure.any():
         return found
     addend = np.broadcast_to(np.asarray(c, np.float64), total.shape)
-    fixed = to_odd(np.broadcast_to(product, total.shape), addend, total).astype(np.float32)
+    with np.errstate(all="ignore"):
+        fixed = to_odd(np.broadcast_to(product, total.shape), addend, total).astype(np.float32)
     return np.where(unsure, fixed, found)
 
 
@@ -72,16 +76,17 @@ def fma64(a: Array, b: Array, c: Array) -> Array:
         upper, lower = two_sum(high, first)
         rest = second + lower
         found = upper + to_odd(second, lower, rest)
-        plain = high + c
-        sizes = [np.abs(each) for each in (a, b, high, found)]
-        safe = np.isfinite(plain)
-        for size in sizes:
-            safe &= (size > RANGE[0]) & (size < RANGE[1])
-        safe &= np.abs(c) < RANGE[1]
+        finite = np.isfinite(a) & np.isfinite(b)
+        plain = np.where(np.isinf(c) & finite, c, high + c)  # a product that overflows has no say against infinity
+        safe = finite & np.isfinite(c)
+        for factor in (a, b, high):
+            safe &= np.abs(factor) > RANGE[0]
+        for size in (a, b, high, c, found):
+            safe &= np.abs(size) < RANGE[1]
     if safe.all():
         return found
     found = np.where(safe, found, plain)
-    exact = np.flatnonzero(~safe & np.isfinite(a) & np.isfinite(b) & np.isfinite(c))
+    exact = np.flatnonzero(~safe & finite & np.isfinite(c) & (a != 0) & (b != 0))  # a sum with zero is right as it is
     flat = found.reshape(-1)
     for i in exact:
         flat[i] = slow(float(a.flat[i]), float(b.flat[i]), float(c.flat[i]))
@@ -92,7 +97,7 @@ def slow(a: float, b: float, c: float) -> float:
     """One fused multiply-add by exact fractions."""
     total = Fraction(a) * Fraction(b) + Fraction(c)
     if total == 0:
-        return a * b + c if a * b == 0 else 0.0
+        return 0.0
     try:
         return float(total)
     except OverflowError:

@@ -99,10 +99,17 @@ class Lds:
         if not good.all():
             address, lanes, values = address[good], lanes[good], values[:, good]
         place = self.place(w, address, lanes)
-        if self.shadow is not None:
-            for step in range(0, nbytes, self.unit):
-                self.note_write(one, w, place + step, lanes, address + np.uint32(step))
+        if self.shadow is None:
+            scatter(self.bytes_, place, values, nbytes)
+            return
+        before = gather(self.bytes_, place, nbytes)
         scatter(self.bytes_, place, values, nbytes)
+        after = gather(self.bytes_, place, nbytes)
+        kept = values & np.uint32((1 << 8 * min(nbytes, 4)) - 1)
+        for step in range(0, nbytes, self.unit):
+            row = step // 4
+            changes, loses = before[row] != kept[row], after[row] != kept[row]
+            self.note_write(one, w, place + step, lanes, address + np.uint32(step), changes, loses)
 
     def place(self, w: Waves, address: Array, lanes: Array) -> Array:
         """Offsets into the array of all workgroups."""
@@ -140,17 +147,24 @@ class Lds:
         lost = self.shadow.reader[unit] != kept
         self.shadow.reader[unit[lost]] = many[lost]
 
-    def note_write(self, one: Instruction, w: Waves, place: Array, lanes: Array, address: Array) -> None:
-        """Looks for a write that races with a read or another write; keeps who wrote."""
+    def note_write(
+        self, one: Instruction, w: Waves, place: Array, lanes: Array, address: Array, changes: Array, loses: Array
+    ) -> None:
+        """Looks for a write that races with a read or another write; keeps who wrote.
+
+        A write of what is there already is none: compilers let several waves store the same value. `loses`: another
+        lane of the same instruction wrote something else.
+        """
         assert self.shadow is not None
         unit = place // self.shadow.unit
         epoch, number, tag = self.tags(one, w, lanes)
         for table, did in ((self.shadow.writer, "written"), (self.shadow.reader, "read")):
             last = table[unit]
-            self.race(one, w, (last >> 40 == epoch) & (last >> 32 & 63 != number), lanes, address, last, "write", did)
+            other = (last >> 40 == epoch) & (last >> 32 & 63 != number) & changes
+            self.race(one, w, other, lanes, address, last, "write", did)
         self.shadow.writer[unit] = tag
         last = self.shadow.writer[unit]
-        self.race(one, w, last >> 32 != tag >> 32, lanes, address, last, "write", "written")
+        self.race(one, w, (last >> 32 != tag >> 32) & loses, lanes, address, last, "write", "written")
 
     def race(
         self, one: Instruction, w: Waves, bad: Array, lanes: Array, address: Array, last: Array, does: str, did: str

@@ -28,6 +28,10 @@ NAME = re.compile(
     r"v_mfma_(?P<d>f32|i32|f64)_(?P<m>\d+)x(?P<n>\d+)x(?P<k>\d+)(?:_(?P<b>\d+)b)?_(?P<a>\w+?)(?:_(?P<a2>\w+))?"
 )
 BITS = {"f16": 16, "bf16": 16, "fp8": 8, "bf8": 8, "i8": 8, "f32": 32, "xf32": 32, "f64": 64}
+# Floating-point operations a cycle of one SIMD, of shapes with one block and with several (AMD matrix instruction
+# calculator, CDNA3; LLVM's scheduling model of gfx942 has the same passes).
+RATES = {"f16": 512, "bf16": 512, "fp8": 1024, "bf8": 1024, "i8": 1024, "f32": 64, "xf32": 256, "f64": 64}
+BLOCK_RATES = {"f16": 256, "bf16": 256, "i8": 256, "f32": 64, "f64": 32}
 ACCUMULATORS = {"f32": np.float32, "i32": np.int32, "f64": np.float64}
 
 
@@ -54,6 +58,21 @@ class Shape:
         """Multiply-adds times two, of one wave."""
         return 2 * self.m * self.n * self.k * self.blocks
 
+    @property
+    def operand_registers(self) -> int:
+        """Registers of A (and of B): both have elements of one width."""
+        return self.per_lane * BITS[self.a] // 32
+
+    @property
+    def result_registers(self) -> int:
+        """Registers of C and D."""
+        return self.m * self.n * self.blocks // 64 * (2 if self.d == "f64" else 1)
+
+    @property
+    def cycles(self) -> int:
+        """How long a SIMD is busy with it: four a pass."""
+        return self.flops // (RATES if self.blocks == 1 else BLOCK_RATES)[self.a]
+
 
 @cache
 def shapes() -> Mapping[str, Shape]:
@@ -69,9 +88,12 @@ def shapes() -> Mapping[str, Shape]:
     return found
 
 
-def multiply(shape: Shape, a: Array, b: Array, c: Array, exact: bool = False) -> Array:
-    """D as uint32 (registers, waves, 64); A and B alike, C too or something that broadcasts to it."""
-    return combined(shape, turned(operand(shape, a, shape.a)), operand(shape, b, shape.b), c, exact)
+def multiply(shape: Shape, a: Array, b: Array, c: Array, exact: bool = False, out: Array | None = None) -> Array:
+    """D as uint32 (registers, waves, 64); A and B alike, C too or something that broadcasts to it.
+
+    D is written to `out` where it is given, which may be the same memory as any operand.
+    """
+    return combined(shape, turned(operand(shape, a, shape.a)), operand(shape, b, shape.b), c, exact, out)
 
 
 def turned(left: Array) -> Array:
@@ -79,17 +101,19 @@ def turned(left: Array) -> Array:
     return np.ascontiguousarray(left.swapaxes(-1, -2))
 
 
-def combined(shape: Shape, left: Array, right: Array, c: Array, exact: bool) -> Array:
+def combined(shape: Shape, left: Array, right: Array, c: Array, exact: bool = False, out: Array | None = None) -> Array:
     """D of operands that are spread out already: A (waves, blocks, m, k), B (waves, blocks, k, n)."""
-    if exact and shape.d != "i32":
-        return result(shape, exact_sum(shape, left, right.swapaxes(-1, -2), addend(shape, c, left.shape[0])))
-    total = np.matmul(left, right)
-    if shape.d == "f64":
-        return result(shape, total + addend(shape, c, left.shape[0]))
-    kind = ACCUMULATORS[shape.d]
-    found = result(shape, total.astype(kind) if shape.d == "i32" else total)
-    np.add(found.view(kind), c.view(kind), out=found.view(kind))
-    return found
+    with np.errstate(all="ignore"):
+        addend = accumulators(shape, c)
+        if exact and shape.d != "i32":
+            full = as_matrix(shape, addend, left.shape[0])
+            return to_words(as_registers(shape, exact_sum(shape, left, right.swapaxes(-1, -2), full)), out)
+        total = left * right if shape.k == 1 else np.matmul(left, right)  # matmul is slow at outer products
+        found = as_registers(shape, total)
+        if out is None or shape.d == "f64":
+            return to_words(np.add(found, addend, out=found), out)
+        np.add(found, addend, out=out.view(found.dtype))
+        return out
 
 
 def operand(shape: Shape, registers: Array, kind: str) -> Array:
@@ -111,50 +135,73 @@ def elements(registers: Array, kind: str) -> Array:
     shape = (*registers.shape, -1)
     raw = np.ascontiguousarray(registers)
     if kind == "f64":
-        both = np.stack([raw[0::2], raw[1::2]], axis=-1)
-        return np.ascontiguousarray(both).view(np.float64)
+        return doubles(raw)[..., None]
     if kind in ("f32", "xf32"):
-        cut = raw & np.uint32(0xFFFFE000) if kind == "xf32" else raw  # to 10 bits of mantissa
-        return cut.view(np.float32).reshape(shape)
+        return (cut(raw) if kind == "xf32" else raw).view(np.float32).reshape(shape)
     if kind == "f16":
-        return HALVES.take(raw.view(np.uint16)).reshape(shape)
+        return HALVES.take(raw.view(np.uint16), mode="wrap").reshape(shape)  # 'wrap' saves the check of the index
     if kind == "bf16":
         return (raw.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32).reshape(shape)
     if kind == "i8":
         return raw.view(np.int8).astype(np.float32).reshape(shape)  # a product sum of at most 32 * 2^14 is exact
-    return table(kind).take(raw.view(np.uint8)).reshape(shape)
+    return byte_pairs(kind).take(raw.view(np.uint16), mode="wrap").view(np.float32).reshape(shape)
 
 
 HALVES = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
-def addend(shape: Shape, c: Array, waves: int) -> Array:
-    """C as (waves, blocks, m, n)."""
-    kind = ACCUMULATORS[shape.d]
-    count = shape.m * shape.n * shape.blocks // 64
-    if c.ndim < 3 or c.shape[1] != waves:  # a constant
-        value = np.ascontiguousarray(c).reshape(-1)[: kind().itemsize // 4].view(kind)[0]
-        return np.full((1, 1, 1, 1), value, kind)
+@cache
+def byte_pairs(kind: str) -> Array:
+    """Both f32 of each pattern of two 8-bit floats, as one u64: twice as fast as one by one."""
+    both = table(kind)[np.arange(65536, dtype=np.uint16).view(np.uint8)]
+    return both.view(np.uint64)
+
+
+def cut(raw: Array) -> Array:
+    """Bits of f32 cut to 10 bits of mantissa; NaN stays NaN."""
+    kept = raw & np.uint32(0xFFFFE000)
+    nan = (raw & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return np.where(nan, raw | np.uint32(0x00400000), kept)
+
+
+def doubles(registers: Array) -> Array:
+    """The f64 in pairs of registers: (pairs, waves, 64)."""
+    both = np.stack([registers[0::2], registers[1::2]], axis=-1)
+    return both.view(np.float64)[..., 0]
+
+
+def accumulators(shape: Shape, c: Array) -> Array:
+    """C's elements as they lie in registers (elements of a lane, waves, 64), or what broadcasts to that."""
     if shape.d == "f64":
-        pairs = np.ascontiguousarray(np.stack([c[0::2], c[1::2]], axis=-1)).view(np.float64)[..., 0]
-    else:
-        pairs = np.ascontiguousarray(c).view(kind)
-    return (
-        pairs.reshape(register_shape(shape, count, waves))
-        .transpose(np.argsort(register_order(shape)))
-        .reshape(waves, shape.blocks, shape.m, shape.n)
-    )
+        return doubles(c if np.ndim(c) == 3 else np.resize(c, 2)[:, None, None])
+    return np.asarray(c).view(ACCUMULATORS[shape.d])
 
 
-def result(shape: Shape, d: Array) -> Array:
-    """(waves, blocks, m, n) as registers."""
+def as_matrix(shape: Shape, c: Array, waves: int) -> Array:
+    """Accumulators as (waves, blocks, m, n)."""
+    order, sizes = register_order(shape), element_shape(shape, waves)
+    count = shape.m * shape.n * shape.blocks // 64
+    split = np.broadcast_to(c, (count, waves, 64)).reshape([sizes[axis] for axis in order])
+    return split.transpose(np.argsort(order)).reshape(waves, shape.blocks, shape.m, shape.n)
+
+
+def as_registers(shape: Shape, d: Array) -> Array:
+    """(waves, blocks, m, n) as accumulators: (elements of a lane, waves, 64)."""
     waves = d.shape[0]
     split = d.reshape(element_shape(shape, waves)).transpose(register_order(shape))
-    flat = np.ascontiguousarray(split).reshape(-1, waves, 64)
-    if shape.d != "f64":
-        return flat.view(np.uint32)
-    words = flat.view(np.uint32).reshape(*flat.shape, 2)
-    return words.transpose(0, 3, 1, 2).reshape(2 * flat.shape[0], waves, 64)
+    return split.astype(ACCUMULATORS[shape.d], order="C").reshape(-1, waves, 64)
+
+
+def to_words(values: Array, out: Array | None) -> Array:
+    """Accumulators as uint32 registers."""
+    words = values.view(np.uint32)
+    if values.dtype == np.float64:
+        count, waves, lanes = values.shape
+        words = words.reshape(count, waves, lanes, 2).transpose(0, 3, 1, 2).reshape(2 * count, waves, lanes)
+    if out is None:
+        return words
+    out[...] = words
+    return out
 
 
 def element_shape(shape: Shape, waves: int) -> tuple[int, ...]:
@@ -178,9 +225,3 @@ def register_order(shape: Shape) -> tuple[int, ...]:
     if shape.m == 4:  # register = row, lane = 4 block + column
         return 2, 0, 1, 3
     return 1, 2, 4, 0, 3, 5  # register = block, quad, row in four; lane = group, column
-
-
-def register_shape(shape: Shape, count: int, waves: int) -> tuple[int, ...]:
-    """The registers' array with the axes that `register_order` gives."""
-    sizes = element_shape(shape, waves)
-    return tuple(sizes[axis] for axis in register_order(shape))

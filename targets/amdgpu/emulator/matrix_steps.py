@@ -55,9 +55,10 @@ def spread(shape: matrix.Shape, place: Operand, kind: str, is_left: bool, cache:
         held = cache.get(key)
         if held is not None and held[0].shape == raw.shape and bool((held[0] == raw).all()):
             return held[1]
-        found = matrix.operand(shape, raw, kind)
+        kept = raw.copy()  # what is spread out may be a view of it
+        found = matrix.operand(shape, kept, kind)
         found = matrix.turned(found) if is_left else found
-        cache[key] = (raw.copy(), found)
+        cache[key] = (kept, found)
         return found
 
     return get

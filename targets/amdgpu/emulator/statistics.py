@@ -1,0 +1,226 @@
+"""What a launch did, counted: instructions, matrix cycles, LDS conflicts, lines of memory, occupancy.
+
+Counts are exact for the workgroups that ran; nothing here is a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lowering.core import Target
+from lowering.targets.amdgpu.emulator import lds, lds_banks, vmem
+from lowering.targets.amdgpu.emulator.decode import Instruction
+from lowering.targets.amdgpu.emulator.image import Descriptor
+from lowering.targets.amdgpu.emulator.matrix import shapes
+from lowering.targets.amdgpu.emulator.text import text, two_offsets
+from lowering.targets.amdgpu.emulator.waves import LANES, Waves
+
+Array = np.ndarray[Any, Any]
+
+LINES = (64, 128)  # bytes of a request to L2 or HBM, and of an L1 line
+CLASSES = ("matrix", "vector", "LDS", "load", "store", "scalar memory", "scalar", "branch", "barrier", "wait", "other")
+
+
+def class_of(one: Instruction) -> str:
+    """The class that an instruction is counted in."""
+    form, name = one.opcode.format, one.name
+    if one.opcode.is_matrix:
+        return "matrix"
+    if form.startswith("VOP"):
+        return "vector"
+    if form == "DS":
+        return "LDS"
+    if form in ("FLAT", "GLOBAL", "SCRATCH", "MUBUF"):
+        return "store" if "_store_" in name or "_atomic_" in name else "load"
+    if form == "SMEM":
+        return "scalar memory"
+    if form == "SOPP":
+        known = {"s_barrier": "barrier", "s_waitcnt": "wait"}
+        return known.get(name) or ("branch" if "branch" in name else "other")
+    return "scalar"
+
+
+@dataclass
+class Traffic:
+    """Accesses of one instruction: waves that made it, cycles or lines, and the least there could be."""
+
+    instruction: Instruction
+    waves: int = 0
+    taken: int = 0
+    least: int = 0
+    lines: dict[int, int] = field(default_factory=lambda: dict.fromkeys(LINES, 0))
+    ideal: dict[int, int] = field(default_factory=lambda: dict.fromkeys(LINES, 0))
+    bytes: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """Cycles against those without conflicts."""
+        return self.taken / self.least if self.least else 1.0
+
+    def line_ratio(self, line: int) -> float:
+        """Lines touched against the fewest that hold as many bytes."""
+        return self.lines[line] / self.ideal[line] if self.ideal[line] else 1.0
+
+
+@dataclass
+class Statistics:
+    """Counts a launch by watching it; give `watch` to the launch's options."""
+
+    counts: Counter[int] = field(default_factory=Counter[int])  # wave-instructions by address
+    instructions: dict[int, Instruction] = field(default_factory=dict[int, Instruction])
+    lds: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
+    memory: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
+    locate: dict[int, vmem.Locate] = field(default_factory=dict[int, vmem.Locate])
+
+    def watch(self, one: Instruction, w: Waves) -> None:
+        """Counts one instruction of the waves that are at it."""
+        self.counts[one.address] += w.count if w.uniform else int(w.active.sum())
+        self.instructions[one.address] = one
+        form = one.opcode.format
+        if form == "DS" and one.name.startswith(("ds_read", "ds_write")):
+            self.conflicts(one, w)
+        elif form in ("GLOBAL", "MUBUF") and ("_load_" in one.name or "_store_" in one.name):
+            self.coalescing(one, w)
+
+    def conflicts(self, one: Instruction, w: Waves) -> None:
+        """Bank conflicts of an LDS access; one of two places is two accesses."""
+        known = self.lds.setdefault(one.address, Traffic(one))
+        nbytes, base = lds.size_of(one), w.v[one.fields["addr"]]
+        offsets = (
+            lds.pair_offsets(one, nbytes) if two_offsets(one) else (one.fields["offset0"] | one.fields["offset1"] << 8,)
+        )
+        known.waves += int(w.mask.any(axis=1).sum())
+        for offset in offsets:
+            taken, least = lds_banks.cycles(base + np.uint32(offset), w.mask, nbytes, one.name.startswith("ds_read"))
+            known.taken, known.least = known.taken + taken, known.least + least
+            known.bytes += int(w.mask.sum()) * nbytes
+
+    def coalescing(self, one: Instruction, w: Waves) -> None:
+        """Lines that each wave's access touches."""
+        if one.address not in self.locate:
+            self.locate[one.address] = vmem.locate(one)
+        lanes = lds.active(w)
+        if not len(lanes):
+            return
+        place, nbytes = self.locate[one.address](w, lanes), vmem.size_of(one)
+        address, wave = place.address, lanes // LANES
+        if place.limit is not None:
+            inside = place.limit > 0
+            address, wave = address[inside], wave[inside]
+        known = self.memory.setdefault(one.address, Traffic(one))
+        amount = np.bincount(wave, minlength=w.count) * nbytes
+        known.waves += int((amount > 0).sum())
+        known.bytes += int(amount.sum())
+        for line in LINES:
+            known.lines[line] += touched(address, wave, nbytes, line)
+            known.ideal[line] += int((-(-amount // line)).sum())
+
+    def by_class(self) -> Mapping[str, int]:
+        """Wave-instructions of each class."""
+        found: Counter[str] = Counter()
+        for address, count in self.counts.items():
+            found[class_of(self.instructions[address])] += count
+        return {name: found[name] for name in CLASSES if found[name]}
+
+    def by_mnemonic(self) -> Mapping[str, int]:
+        """Wave-instructions of each mnemonic, most frequent first."""
+        found: Counter[str] = Counter()
+        for address, count in self.counts.items():
+            found[self.instructions[address].name] += count
+        return dict(found.most_common())
+
+    def matrix_cycles(self, target: Target) -> tuple[int, int, tuple[str, ...]]:
+        """Matrix instructions, their least cycles (issue to issue on one SIMD), and those whose cycles are unknown."""
+        known = {row["name"]: int(row["cycles"]) for row in target.facts["matrix"]}
+        count = total = 0
+        unknown: dict[str, None] = {}
+        for name, times in self.by_mnemonic().items():
+            if name not in shapes():
+                continue
+            count += times
+            if name in known:
+                total += times * known[name]
+            else:
+                unknown[name] = None
+        return count, total, tuple(unknown)
+
+
+def touched(address: Array, wave: Array, nbytes: int, line: int) -> int:
+    """Distinct lines of each wave, summed."""
+    first, last = address // np.uint64(line), (address + np.uint64(nbytes - 1)) // np.uint64(line)
+    rows = np.concatenate([wave, wave]).astype(np.uint64)
+    return len(np.unique(np.concatenate([first, last]) << np.uint64(12) | rows))
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Waves that a SIMD can hold at once, and what keeps it from holding more."""
+
+    waves: int
+    limit: str
+    by_registers: int
+    by_lds: int
+    by_size: int
+
+
+def occupancy(descriptor: Descriptor, lds_bytes: int, waves_a_group: int, target: Target) -> Occupancy:
+    """Waves a SIMD by registers, LDS and the size of workgroups; the chip's numbers are its facts."""
+    facts = {name: int(target.facts[name]) for name in NEEDED}
+    granule = facts["register_granularity"]
+    registers = -(-descriptor.registers // granule) * granule
+    most, simds = facts["waves_per_simd_max"], facts["simds_per_compute_unit"]
+    by_registers = min(most, facts["registers_per_simd"] // registers)
+    allocated = -(-lds_bytes // facts["shared_granularity"]) * facts["shared_granularity"]
+    groups = facts["shared_per_compute_unit"] // allocated if allocated else most * simds
+    by_lds = min(most, groups * waves_a_group // simds) if groups * waves_a_group >= simds else 1 if groups else 0
+    by_size = most // -(-waves_a_group // simds) * -(-waves_a_group // simds)
+    limits = {"registers": by_registers, "LDS": by_lds, "the size of workgroups": by_size}
+    least = min(limits.values())
+    name = "the hardware" if least == most else next(key for key, value in limits.items() if value == least)
+    return Occupancy(least, name, by_registers, by_lds, by_size)
+
+
+NEEDED = (
+    "register_granularity", "waves_per_simd_max", "simds_per_compute_unit", "registers_per_simd", "shared_granularity",
+    "shared_per_compute_unit",
+)  # fmt: skip
+
+
+def lines_of(found: Statistics, target: Target) -> Iterator[str]:
+    """The counts in words: a few lines, most telling first."""
+    classes = found.by_class()
+    total = sum(classes.values())
+    yield f"{total:,} wave-instructions: " + ", ".join(
+        f"{name} {count:,} ({count / total:.0%})" for name, count in sorted(classes.items(), key=lambda kv: -kv[1])
+    )
+    count, cycles, unknown = found.matrix_cycles(target)
+    if count:
+        without = f"; not known of {', '.join(unknown)}" if unknown else ""
+        yield f"{count:,} matrix instructions of at least {cycles:,} cycles on one SIMD{without}"
+    for name, is_read in (("reads", True), ("writes", False)):
+        rows = [t for t in found.lds.values() if t.instruction.name.startswith("ds_read") == is_read]
+        if rows:
+            taken, least = sum(t.taken for t in rows), sum(t.least for t in rows)
+            yield f"LDS {name}: {taken:,} cycles of {least:,} without bank conflicts ({taken / max(1, least):.2f}x)"
+    for name, key in (("loads", "_load_"), ("stores", "_store_")):
+        rows = [t for t in found.memory.values() if key in t.instruction.name]
+        if rows:
+            totals = {n: (sum(t.lines[n] for t in rows), max(1, sum(t.ideal[n] for t in rows))) for n in LINES}
+            ratios = ", ".join(f"{got / ideal:.2f}x the fewest {n}-byte lines" for n, (got, ideal) in totals.items())
+            yield f"{name}: {sum(t.bytes for t in rows):,} bytes asked for, {ratios}"
+
+
+def worst(found: Statistics, most: int = 5) -> Iterator[tuple[str, str, str]]:
+    """Instructions with bank conflicts or needless lines: address, text, what."""
+    rows = [(t.ratio, t, f"{t.ratio:.2f}x the cycles without bank conflicts") for t in found.lds.values()]
+    wide = LINES[-1]
+    for each in found.memory.values():
+        rows.append((each.line_ratio(wide), each, f"{each.line_ratio(wide):.2f}x the fewest {wide}-byte lines"))
+    for ratio, traffic, words in sorted(rows, key=lambda row: -row[0])[:most]:
+        if ratio > 1:
+            yield f"{traffic.instruction.address:#x}", text(traffic.instruction), words

@@ -1,0 +1,249 @@
+"""Kernels that do something wrong, each found at the right instruction; and what launches give a kernel to see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from amdgcn import code_object
+
+from lowering.targets.amdgpu.emulator.emulator import EmulationError, Emulator, ImageError, Options, Value
+
+LOAD = "s_load_dwordx2 s[8:9], s[0:1], 0x0\ns_waitcnt lgkmcnt(0)\nv_and_b32_e32 v1, 0x3ff, v0\nv_lshlrev_b32_e32 v2, 2, v1\n"
+RELAXED = Options(on_fault="warn")
+
+
+def launch(body, args, grid=(1, 1, 1), block=(64, 1, 1), options=None, kinds=("global_buffer",), **sizes):
+    return Emulator(code_object(body, kinds, **sizes)).launch("k", grid, block, args, options=options or Options())
+
+
+def test_a_store_past_the_end_names_lane_address_and_buffer():
+    out = np.zeros(32, np.uint32)
+    with pytest.raises(EmulationError) as error:
+        launch(LOAD + "global_store_dword v2, v1, s[8:9]", [out])
+    words = str(error.value)
+    assert "out of bounds" in words
+    assert "`global_store_dword v2, v1, s[8:9]`, workgroup 0, wave 0, lane 32" in words
+    assert "0 bytes past the end of argument 0 of 128 bytes" in words
+
+
+def test_faults_can_be_lived_with():
+    out = np.zeros(32, np.uint32)
+    result = launch(LOAD + "global_store_dword v2, v1, s[8:9]", [out], options=RELAXED)
+    assert [each.kind for each in result.findings] == ["out of bounds"]
+    np.testing.assert_array_equal(out, np.arange(32))
+    silent = launch(LOAD + "global_store_dword v2, v1, s[8:9]", [out], options=Options(on_fault="zero"))
+    assert not silent.findings
+
+
+def test_a_load_before_the_start_gives_zero():
+    out = np.full(64, 9, np.uint32)
+    body = LOAD + "global_load_dword v3, v2, s[8:9] offset:-128\ns_waitcnt vmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
+    result = launch(body, [out], options=RELAXED)
+    (finding,) = result.findings
+    assert "128 bytes before argument 0" in str(finding)
+    np.testing.assert_array_equal(out, [0] * 32 + [9] * 32)
+
+
+SHARE = """
+ds_write_b32 v2, v1
+{barrier}
+v_sub_u32_e32 v3, 0x1fc, v2
+ds_read_b32 v4, v3
+s_waitcnt lgkmcnt(0)
+global_store_dword v2, v4, s[8:9]
+"""
+
+
+@pytest.mark.parametrize("order", [None, 1], ids=["lock-step", "random order"])
+def test_a_missing_barrier_is_a_race(order):
+    out = np.zeros(128, np.uint32)
+    options = Options(wave_order=order)
+    good = launch(LOAD + SHARE.format(barrier="s_barrier"), [out], block=(128, 1, 1), lds=512, options=options)
+    assert not good.findings
+    np.testing.assert_array_equal(out, np.arange(128)[::-1])
+    bad = launch(LOAD + SHARE.format(barrier="s_nop 0"), [out], block=(128, 1, 1), lds=512, options=options)
+    race = next(each for each in bad.findings if each.kind == "race")
+    assert "no barrier between" in str(race)
+    assert race.instruction.startswith(("ds_read_b32", "ds_write_b32"))
+
+
+def test_a_random_order_shows_what_lock_step_hides():
+    wrong = 0
+    for seed in range(4):
+        out = np.zeros(128, np.uint32)
+        body = LOAD + SHARE.format(barrier="s_nop 0")
+        launch(body, [out], block=(128, 1, 1), lds=512, options=Options(wave_order=seed, checks=False))
+        wrong += not np.array_equal(out, np.arange(128)[::-1])
+    assert wrong == 4
+
+
+def test_the_same_value_written_twice_is_no_race():
+    body = LOAD + "v_mov_b32_e32 v5, 7\nv_mov_b32_e32 v6, 0\nds_write_b32 v6, v5\ns_waitcnt lgkmcnt(0)"
+    assert not launch(body, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64).findings
+    other = LOAD + "v_mov_b32_e32 v6, 0\nds_write_b32 v6, v1\ns_waitcnt lgkmcnt(0)"
+    assert launch(other, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64).findings[0].kind == "race"
+
+
+def test_lds_that_nobody_wrote():
+    body = LOAD + "ds_write_b32 v2, v1\nds_read_b32 v4, v2 offset:256\ns_waitcnt lgkmcnt(0)"
+    (finding,) = launch(body, [np.zeros(1, np.uint32)], lds=512).findings
+    assert finding.kind == "unwritten LDS"
+    assert "LDS address 0x100 was never written; at" in str(finding)
+
+
+def test_lds_out_of_range():
+    with pytest.raises(EmulationError, match=r"LDS address 0x100, 4 bytes, of a workgroup that has 256 bytes"):
+        launch(LOAD + "ds_write_b32 v2, v1 offset:4", [np.zeros(1, np.uint32)], lds=256)
+
+
+def test_a_partial_grid_leaves_outputs_unwritten():
+    body = LOAD + "s_lshl_b32 s5, s2, 8\nv_add_u32_e32 v2, s5, v2\nglobal_store_dword v2, v1, s[8:9]"
+    out = np.zeros((4, 64), np.uint32)
+    assert not launch(body, [out], grid=(4, 1, 1), options=Options(outputs=(0,))).findings
+    (finding,) = launch(body, [out], grid=(3, 1, 1), options=Options(outputs=(0,))).findings
+    assert str(finding) == "unwritten output: 64 of 256 elements of argument 0, first [3, 0]"
+
+
+def test_a_misaligned_atomic():
+    body = LOAD + "v_mov_b32_e32 v3, 1\nglobal_atomic_add v2, v3, s[8:9] offset:2"
+    with pytest.raises(EmulationError, match="misaligned: address 0x[0-9a-f]+ is no multiple of 4"):
+        launch(body, [np.zeros(65, np.uint32)])
+
+
+def test_an_endless_loop_ends():
+    with pytest.raises(EmulationError, match="no end after 1000 wave-instructions"):
+        launch("again:\ns_nop 0\ns_branch again", [None], options=Options(max_instructions=1000))
+
+
+def test_what_is_not_implemented_says_so():
+    with pytest.raises(EmulationError, match=r"unsupported instruction: 0x[0-9a-f]+: .* s_trap 2: its semantics"):
+        launch("s_trap 2", [None])
+
+
+def test_code_that_does_not_decode_is_shown_with_what_stands_before():
+    with pytest.raises(EmulationError, match=r"cannot decode (.|\n)* before it:\n *0x[0-9a-f]+: .* s_nop 5"):
+        launch("s_nop 5\n.long 0xc5000000", [None])
+
+
+def test_a_buffer_resource_has_a_range_of_its_own():
+    body = (
+        LOAD + "s_mov_b32 s10, 0x80\ns_mov_b32 s11, 0x27000\ns_and_b32 s9, s9, 0xffff\n"
+        "buffer_load_dword v3, v2, s[8:11], 0 offen\ns_waitcnt vmcnt(0)\nv_add_u32_e32 v3, 1, v3\n"
+        "buffer_store_dword v3, v2, s[8:11], 0 offen"
+    )
+    out = np.full(64, 5, np.uint32)
+    assert not launch(body, [out]).findings
+    np.testing.assert_array_equal(out, [6] * 32 + [5] * 32)
+
+
+def test_a_loop_of_different_lengths():
+    body = LOAD + (
+        "v_mov_b32_e32 v3, 0\nv_mov_b32_e32 v4, v1\ns_mov_b64 s[12:13], exec\n"
+        "again:\nv_cmp_ne_u32_e32 vcc, 0, v4\ns_and_b64 exec, exec, vcc\ns_cbranch_execz done\n"
+        "v_add_u32_e32 v3, v3, v4\nv_subrev_u32_e32 v4, 1, v4\ns_branch again\n"
+        "done:\ns_mov_b64 exec, s[12:13]\nglobal_store_dword v2, v3, s[8:9]"
+    )
+    out = np.zeros(200, np.uint32)
+    launch(body, [out], block=(200, 1, 1))
+    np.testing.assert_array_equal(out, [n * (n + 1) // 2 for n in range(200)])
+
+
+def test_waves_part_and_meet_again():
+    body = LOAD + (
+        "v_readfirstlane_b32 s12, v1\ns_lshr_b32 s12, s12, 6\ns_cmp_eq_u32 s12, 1\nv_mov_b32_e32 v3, 10\n"
+        "s_cbranch_scc1 one\nv_mov_b32_e32 v3, 20\none:\ns_barrier\nv_add_u32_e32 v3, s12, v3\n"
+        "global_store_dword v2, v3, s[8:9]"
+    )
+    out = np.zeros(256, np.uint32)
+    launch(body, [out], block=(256, 1, 1))
+    np.testing.assert_array_equal(out[::64], [20, 11, 22, 23])
+
+
+def test_places_in_three_dimensions():
+    body = LOAD + (
+        "v_lshlrev_b32_e32 v2, 2, v3\nv_bfe_u32 v4, v0, 10, 10\nv_bfe_u32 v5, v0, 20, 10\n"
+        "s_lshl_b32 s5, s3, 8\ns_or_b32 s5, s5, s2\ns_lshl_b32 s6, s4, 16\ns_or_b32 s5, s5, s6\n"
+        "v_lshl_add_u32 v6, v5, 1, v4\nv_lshl_add_u32 v6, v6, 2, v1\n"
+        "s_mul_i32 s7, s4, 6\ns_mul_i32 s10, s3, 2\ns_add_i32 s7, s7, s10\ns_add_i32 s7, s7, s2\ns_lshl_b32 s7, s7, 4\n"
+        "v_add_u32_e32 v6, s7, v6\nv_lshlrev_b32_e32 v6, 2, v6\nv_mov_b32_e32 v7, s5\n"
+        "v_lshl_or_b32 v7, v0, 24, v7\nglobal_store_dword v6, v7, s[8:9]"
+    )
+    out = np.zeros((2, 3, 2, 2, 2, 4), np.uint32)
+    launch(body, [out], grid=(2, 3, 2), block=(4, 2, 2), options=Options(outputs=(0,)))
+    z, y, x, _, _, lane = np.indices(out.shape)
+    np.testing.assert_array_equal(out & 0xFFFFFF, x | y << 8 | z << 16)
+    np.testing.assert_array_equal(out >> 24, lane)
+
+
+def test_scratch_is_a_lane_s_own():
+    body = (
+        LOAD
+        + "scratch_store_dword off, v1, off offset:8\nscratch_load_dword v3, off, off offset:8\ns_waitcnt vmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
+    )
+    out = np.zeros(128, np.uint32)
+    launch(body, [out], block=(128, 1, 1), scratch=16)
+    np.testing.assert_array_equal(out, np.arange(128))
+
+
+def test_flat_addresses_reach_lds_and_memory():
+    body = LOAD + (
+        "s_mov_b64 s[12:13], src_shared_base\nv_mov_b32_e32 v6, v2\nv_mov_b32_e32 v7, s13\nflat_store_dword v[6:7], v1\n"
+        "s_waitcnt lgkmcnt(0)\nds_read_b32 v8, v2\nv_mov_b32_e32 v4, s9\nv_add_co_u32_e32 v3, vcc, s8, v2\n"
+        "v_addc_co_u32_e32 v4, vcc, 0, v4, vcc\nv_mov_b32_e32 v10, v3\nv_mov_b32_e32 v11, v4\nflat_store_dword v[10:11], v8"
+    )
+    out = np.zeros(64, np.uint32)
+    launch(body, [out], lds=256)
+    np.testing.assert_array_equal(out, np.arange(64))
+
+
+@pytest.mark.parametrize(
+    ("line", "dtype", "start", "data", "expected"),
+    [
+        ("global_atomic_add v9, v2, v3, s[8:9] sc0", np.uint32, 5, 3, 8),
+        ("global_atomic_umax v9, v2, v3, s[8:9] sc0", np.uint32, 5, 3, 5),
+        ("global_atomic_smin v9, v2, v3, s[8:9] sc0", np.int32, 5, -3, -3),
+        ("global_atomic_add_f32 v9, v2, v3, s[8:9] sc0", np.float32, 0.5, 1.25, 1.75),
+        ("global_atomic_pk_add_f16 v9, v2, v3, s[8:9] sc0", np.float16, 0.5, 1.25, 1.75),
+        ("global_atomic_swap v9, v2, v3, s[8:9] sc0", np.uint32, 5, 3, 3),
+    ],
+)
+def test_atomics_give_back_what_was_there(line, dtype, start, data, expected):
+    count = 64 * 4 // np.dtype(dtype).itemsize
+    memory, old = np.full(count, start, dtype), np.zeros(count, dtype)
+    word = int(np.full(4 // np.dtype(dtype).itemsize, data, dtype).view(np.uint32)[0])
+    body = LOAD + (
+        f"s_load_dwordx2 s[12:13], s[0:1], 0x8\nv_mov_b32_e32 v3, {word:#x}\n{line}\ns_waitcnt vmcnt(0) lgkmcnt(0)\n"
+        "global_store_dword v2, v9, s[12:13]"
+    )
+    launch(body, [memory, old], kinds=("global_buffer",) * 2)
+    assert (memory == dtype(expected)).all()
+    assert (old == dtype(start)).all()
+
+
+def test_hidden_arguments():
+    kinds = ("global_buffer", "hidden_block_count_x", "hidden_block_count_y", "hidden_group_size_x")
+    body = (
+        LOAD
+        + "s_load_dwordx4 s[12:15], s[0:1], 0x8\ns_waitcnt lgkmcnt(0)\n"
+        + "".join(
+            f"v_mov_b32_e32 v3, s{12 + n}\nv_mov_b32_e32 v4, 0\nglobal_store_dword v4, v3, s[8:9] offset:{4 * n}\n"
+            for n in range(3)
+        )
+    )
+    out = np.zeros(3, np.uint32)
+    launch(body, [out], grid=(3, 2, 1), kinds=kinds)
+    np.testing.assert_array_equal(out, [3, 2, 64])
+
+
+@pytest.mark.parametrize(
+    ("args", "block", "words"),
+    [
+        ([], (64, 1, 1), "takes 1 arguments, found 0: global_buffer"),
+        ([Value("i32", 1)], (64, 1, 1), "argument 0 of 'k' is global_buffer of 8 bytes, found 4"),
+        ([None], (2048, 1, 1), "2048 work-items a workgroup; kernel 'k' was compiled for at most 1024"),
+        ([None], (0, 1, 1), "every dimension must be at least 1"),
+    ],
+)
+def test_launches_that_do_not_fit(args, block, words):
+    with pytest.raises(ImageError, match=words):
+        launch("s_nop 0", args, block=block)
