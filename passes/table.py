@@ -15,6 +15,7 @@ from lowering.passes.common.start_from_zero import StartFromZero
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.faults.miscompile_barrier import DropBarrier
 from lowering.passes.faults.miscompile_loops import HoistPastWrite, OffByOne, SkipRemainder
 from lowering.passes.faults.miscompile_memory import DropStore, ReadPastTile, SwapOperands
 from lowering.passes.faults.miscompile_rounding import FoldRounding, NarrowAccumulator
@@ -82,6 +83,7 @@ FAULTS: tuple[type[Pass], ...] = (
     EatMemory,
     Fail,
     Hang,
+    DropBarrier,
     DropStore,
     FoldRounding,
     HoistPastWrite,

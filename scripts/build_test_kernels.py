@@ -8,12 +8,16 @@ No GPU is needed. `kernels.json` says how each is launched, and what it computes
 
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+os.environ["TRITON_DISABLE_LINE_INFO"] = "1"  # no paths in the code objects
 FOLDER = Path(__file__).parent.parent / "tests" / "kernels"
 
 
@@ -27,52 +31,68 @@ def scalar(kind, value):
     return {"kind": kind, "value": value}
 
 
+@dataclass(frozen=True)
+class TritonKernel:
+    """A Triton function for some types and constants, and the launch of it that the tests make."""
+
+    name: str
+    function: Any
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    grid: tuple[int, int, int]
+    arguments: list[dict[str, Any]]
+    computes: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
 def triton_kernels():
-    """(name, function, signature, constants, options, grid, arguments, what it computes)."""
+    """All of them."""
     import test_kernels_triton as source
 
-    yield "add_f32", source.add, {"a": "*fp32", "b": "*fp32", "c": "*fp32", "n": "i32"}, {"BLOCK": 256}, {}, (4, 1, 1), [
-        buffer("in", "float32", 1000), buffer("in", "float32", 1000), buffer("out", "float32", 1000), scalar("i32", 1000)
-    ], {"function": "add"}  # fmt: skip
-    for name, kind, out, total, sizes, blocks, options in MATMULS:
-        m, n, k = sizes
-        bm, bn, bk = blocks
-        signature = {
-            "a": f"*{TRITON[kind]}",
-            "b": f"*{TRITON[kind]}",
-            "c": f"*{TRITON[out]}",
-            "m": "i32",
-            "n": "i32",
-            "k": "i32",
-        }
-        precision = "tf32" if "xf32" in name else "ieee"  # Triton's tf32 is xf32 here
-        constants = {"KIND": total, "PRECISION": precision, "BM": bm, "BN": bn, "BK": bk}
-        arguments = [
-            buffer("in", kind, m, k), buffer("in", kind, k, n), buffer("out", out, m, n), scalar("i32", m),
-            scalar("i32", n), scalar("i32", k),
-        ]  # fmt: skip
-        grid = (-(-m // bm), -(-n // bn), 1)
-        yield name, source.matmul, signature, constants, options, grid, arguments, {"function": "matmul"}
-    yield "softmax_f32", source.softmax, {"x": "*fp32", "y": "*fp32", "columns": "i32"}, {"BLOCK": 256}, {}, (5, 1, 1), [
-        buffer("in", "float32", 5, 200), buffer("out", "float32", 5, 200), scalar("i32", 200)
-    ], {"function": "softmax"}  # fmt: skip
+    f32 = "float32"
+    yield TritonKernel(
+        "add_f32", source.add, {"a": "*fp32", "b": "*fp32", "c": "*fp32", "n": "i32"}, {"BLOCK": 256}, (4, 1, 1),
+        [buffer("in", f32, 1000), buffer("in", f32, 1000), buffer("out", f32, 1000), scalar("i32", 1000)], "add",
+    )  # fmt: skip
+    yield from map(triton_matmul, matmuls())
+    yield TritonKernel(
+        "softmax_f32", source.softmax, {"x": "*fp32", "y": "*fp32", "columns": "i32"}, {"BLOCK": 256}, (5, 1, 1),
+        [buffer("in", f32, 5, 200), buffer("out", f32, 5, 200), scalar("i32", 200)], "softmax",
+    )  # fmt: skip
     names = {"x": "*fp32", "weight": "*fp32", "bias": "*fp32", "y": "*fp32", "columns": "i32", "eps": "fp32"}
-    yield "layer_norm_f32", source.layer_norm, names, {"BLOCK": 256}, {}, (6, 1, 1), [
-        buffer("in", "float32", 6, 200), buffer("in", "float32", 200), buffer("in", "float32", 200),
-        buffer("out", "float32", 6, 200), scalar("i32", 200), scalar("f32", 1e-5)
-    ], {"function": "layer_norm"}  # fmt: skip
+    rows, row = buffer("in", f32, 6, 200), buffer("in", f32, 200)
+    arguments = [rows, row, row, buffer("out", f32, 6, 200), scalar("i32", 200), scalar("f32", 1e-5)]
+    yield TritonKernel("layer_norm_f32", source.layer_norm, names, {"BLOCK": 256}, (6, 1, 1), arguments, "layer_norm")
     names = {"q": "*fp16", "k": "*fp16", "v": "*fp16", "out": "*fp16", "scale": "fp32"}
-    yield "attention_f16", source.attention, names, {"N": 128, "D": 64, "BM": 64, "BN": 32}, {}, (2, 1, 1), [
-        *(buffer("in", "float16", 128, 64) for _ in range(3)), buffer("out", "float16", 128, 64), scalar("f32", 0.125)
-    ], {"function": "attention"}  # fmt: skip
-    yield "histogram_i32", source.histogram, {"x": "*i32", "counts": "*i32", "n": "i32"}, {"BLOCK": 256}, {}, (4, 1, 1), [
-        buffer("in", "int32", 1000), buffer("inout", "int32", 16), scalar("i32", 1000)
-    ], {"function": "histogram"}  # fmt: skip
+    head = [buffer("in", "float16", 128, 64)] * 3
+    yield TritonKernel(
+        "attention_f16", source.attention, names, {"N": 128, "D": 64, "BM": 64, "BN": 32}, (2, 1, 1),
+        [*head, buffer("out", "float16", 128, 64), scalar("f32", 0.125)], "attention",
+    )  # fmt: skip
+    yield TritonKernel(
+        "histogram_i32", source.histogram, {"x": "*i32", "counts": "*i32", "n": "i32"}, {"BLOCK": 256}, (4, 1, 1),
+        [buffer("in", "int32", 1000), buffer("inout", "int32", 16), scalar("i32", 1000)], "histogram",
+    )  # fmt: skip
+
+
+def triton_matmul(row):
+    """A matrix product for a row of `matmuls`."""
+    import test_kernels_triton as source
+
+    name, kind, out, total, (m, n, k), (bm, bn, bk), options = row
+    pointers = {"a": f"*{TRITON[kind]}", "b": f"*{TRITON[kind]}", "c": f"*{TRITON[out]}"}
+    precision = "tf32" if "xf32" in name else "ieee"  # Triton's tf32 is xf32 here
+    constants = {"KIND": total, "PRECISION": precision, "BM": bm, "BN": bn, "BK": bk}
+    buffers = [buffer("in", kind, m, k), buffer("in", kind, k, n), buffer("out", out, m, n)]
+    return TritonKernel(
+        name, source.matmul, pointers | dict.fromkeys("mnk", "i32"), constants, (-(-m // bm), -(-n // bn), 1),
+        buffers + [scalar("i32", size) for size in (m, n, k)], "matmul", options,
+    )  # fmt: skip
 
 
 TRITON = {
-    "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "int8": "i8", "int32": "i32", "float8_e4m3fnuz": "fp8e4b8",
-    "float8_e5m2fnuz": "fp8e5b16",
+    "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "int8": "i8", "int32": "i32",
+    "float8_e4m3fnuz": "fp8e4b8", "float8_e5m2fnuz": "fp8e5b16",
 }  # fmt: skip
 
 
@@ -101,20 +121,20 @@ def build_triton():
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    global MATMULS
-    MATMULS = list(matmuls())
     version = f"triton {importlib.metadata.version('triton')}"
-    for name, function, signature, constants, options, grid, arguments, computes in triton_kernels():
-        signature = signature | dict.fromkeys(constants, "constexpr")
-        source = ASTSource(function, signature, {(function.arg_names.index(c),): v for c, v in constants.items()})
-        made = triton.compile(source, target=GPUTarget("hip", "gfx942", 64), options={"num_warps": 4, **options})
-        file = f"triton_{name}.hsaco"
+    for each in triton_kernels():
+        signature = each.signature | dict.fromkeys(each.constants, "constexpr")
+        places = {(each.function.arg_names.index(name),): value for name, value in each.constants.items()}
+        source = ASTSource(each.function, signature, places)
+        options = {"num_warps": 4, **each.options}
+        made = triton.compile(source, target=GPUTarget("hip", "gfx942", 64), options=options)
+        file = f"triton_{each.name}.hsaco"
         (FOLDER / file).write_bytes(made.asm["hsaco"])
         hidden = [{"kind": "null"}] * 2  # scratch memories that are not used
         yield {
-            "file": file, "kernel": made.metadata.name, "compiler": version, "grid": list(grid),
-            "block": [64 * made.metadata.num_warps, 1, 1], "lds": made.metadata.shared, "arguments": arguments + hidden,
-            **computes,
+            "file": file, "kernel": made.metadata.name, "compiler": version, "grid": list(each.grid),
+            "block": [64 * made.metadata.num_warps, 1, 1], "lds": made.metadata.shared,
+            "arguments": each.arguments + hidden, "function": each.computes,
         }  # fmt: skip
 
 
@@ -162,8 +182,8 @@ def iree(name, text, arguments, version, function):
         source = Path(folder, f"{name}.mlir")
         source.write_text(text)
         command = [
-            str(Path(sys.executable).parent / "iree-compile"), str(source), "--iree-hal-target-device=hip", "--iree-rocm-target=gfx942",
-            f"--iree-hal-dump-executable-binaries-to={folder}/b", f"--iree-hal-dump-executable-files-to={folder}/f",
+            str(Path(sys.executable).parent / "iree-compile"), str(source), "--iree-hal-target-device=hip",
+            "--iree-rocm-target=gfx942", f"--iree-hal-dump-executable-binaries-to={folder}/b",
             "-o", f"{folder}/x.vmfb", "--mlir-print-ir-after=iree-hal-translate-all-executables",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True)
@@ -174,8 +194,9 @@ def iree(name, text, arguments, version, function):
         counts = re.search(r"hal.return %c(\d+)\w*, %c(\d+)\w*, %c(\d+)\w* : index, index, index", done.stderr)
         sizes = re.search(r"workgroup_size = \[(\d+) : index, (\d+) : index, (\d+) : index\]", done.stderr)
         yield {
-            "file": f"iree_{name}.hsaco", "kernel": None, "compiler": version, "grid": [int(n) for n in counts.groups()],
-            "block": [int(n) for n in sizes.groups()], "lds": 0, "arguments": arguments, "function": function,
+            "file": f"iree_{name}.hsaco", "kernel": None, "compiler": version,
+            "grid": [int(n) for n in counts.groups()], "block": [int(n) for n in sizes.groups()], "lds": 0,
+            "arguments": arguments, "function": function,
         }  # fmt: skip
 
 

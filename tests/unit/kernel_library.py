@@ -1,8 +1,9 @@
 """The kernels of tests/kernels: inputs, references and bounds.
 
 Integer inputs are small, so that every sum is exact and the result must be equal bit for bit. On random inputs a matrix
-product may differ from the float64 reference by the rounding of K sums in f32 (2^-24 each, of the sum of magnitudes) and
-by that of the result; the other functions by a few units of f32 (or of the result's type) relative to the largest value.
+product may differ from the float64 reference by the rounding of K sums in f32 (2^-24 each, of the sum of magnitudes)
+and by that of the result; the other functions by a few units of f32 (or of the result's type) relative to the largest
+value.
 """
 
 from __future__ import annotations

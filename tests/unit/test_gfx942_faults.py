@@ -8,7 +8,10 @@ from amdgcn import code_object
 
 from lowering.targets.amdgpu.emulator.emulator import EmulationError, Emulator, ImageError, Options, Value
 
-LOAD = "s_load_dwordx2 s[8:9], s[0:1], 0x0\ns_waitcnt lgkmcnt(0)\nv_and_b32_e32 v1, 0x3ff, v0\nv_lshlrev_b32_e32 v2, 2, v1\n"
+LOAD = (
+    "s_load_dwordx2 s[8:9], s[0:1], 0x0\ns_waitcnt lgkmcnt(0)\n"
+    "v_and_b32_e32 v1, 0x3ff, v0\nv_lshlrev_b32_e32 v2, 2, v1\n"
+)
 RELAXED = Options(on_fault="warn")
 
 
@@ -106,7 +109,7 @@ def test_a_partial_grid_leaves_outputs_unwritten():
 
 def test_a_misaligned_atomic():
     body = LOAD + "v_mov_b32_e32 v3, 1\nglobal_atomic_add v2, v3, s[8:9] offset:2"
-    with pytest.raises(EmulationError, match="misaligned: address 0x[0-9a-f]+ is no multiple of 4"):
+    with pytest.raises(EmulationError, match=r"misaligned: address 0x[0-9a-f]+ is no multiple of 4"):
         launch(body, [np.zeros(65, np.uint32)])
 
 
@@ -177,8 +180,8 @@ def test_places_in_three_dimensions():
 
 def test_scratch_is_a_lane_s_own():
     body = (
-        LOAD
-        + "scratch_store_dword off, v1, off offset:8\nscratch_load_dword v3, off, off offset:8\ns_waitcnt vmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
+        LOAD + "scratch_store_dword off, v1, off offset:8\nscratch_load_dword v3, off, off offset:8\n"
+        "s_waitcnt vmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
     )
     out = np.zeros(128, np.uint32)
     launch(body, [out], block=(128, 1, 1), scratch=16)
@@ -187,9 +190,11 @@ def test_scratch_is_a_lane_s_own():
 
 def test_flat_addresses_reach_lds_and_memory():
     body = LOAD + (
-        "s_mov_b64 s[12:13], src_shared_base\nv_mov_b32_e32 v6, v2\nv_mov_b32_e32 v7, s13\nflat_store_dword v[6:7], v1\n"
+        "s_mov_b64 s[12:13], src_shared_base\nv_mov_b32_e32 v6, v2\nv_mov_b32_e32 v7, s13\n"
+        "flat_store_dword v[6:7], v1\n"
         "s_waitcnt lgkmcnt(0)\nds_read_b32 v8, v2\nv_mov_b32_e32 v4, s9\nv_add_co_u32_e32 v3, vcc, s8, v2\n"
-        "v_addc_co_u32_e32 v4, vcc, 0, v4, vcc\nv_mov_b32_e32 v10, v3\nv_mov_b32_e32 v11, v4\nflat_store_dword v[10:11], v8"
+        "v_addc_co_u32_e32 v4, vcc, 0, v4, vcc\nv_mov_b32_e32 v10, v3\nv_mov_b32_e32 v11, v4\n"
+        "flat_store_dword v[10:11], v8"
     )
     out = np.zeros(64, np.uint32)
     launch(body, [out], lds=256)

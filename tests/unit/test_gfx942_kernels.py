@@ -70,3 +70,14 @@ def test_every_instruction_of_every_kernel_assembles_to_its_bits():
     ]
     assert len(found) > 4000
     assert not wrong, wrong[:5]
+
+
+@pytest.mark.parametrize("order", [None, 3], ids=["lock-step", "random order"])
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: k.name)
+def test_both_engines_give_the_same_bits(kernel, order):
+    results = []
+    for engine in ("numpy", "native"):
+        values = kernel.values(integers=False, seed=2)
+        result = run(kernel, values, Options(engine=engine, wave_order=order))
+        results.append((result.instructions, [each.tobytes() for each in kernel.buffers(values)]))
+    assert results[0] == results[1]

@@ -183,6 +183,24 @@ def extension(opcode: Opcode, fields: Mapping[str, int]) -> int | None:
     return None
 
 
+def reachable(code: bytes, start: int) -> Sequence[Instruction]:
+    """The instructions from an address on, up to the last that a branch among them leads to; as far as they decode."""
+    found: list[Instruction] = []
+    last = start
+    while start < len(code):
+        try:
+            one = decode(code, start)
+        except DecodeError:
+            break
+        found.append(one)
+        if one.opcode.format == "SOPP" and "branch" in one.name:
+            last = max(last, one.target)
+        if one.name in ENDS and start >= last:
+            break
+        start = one.end
+    return found
+
+
 def sweep(code: bytes, start: int, stop: int, base: int = 0) -> Sequence[Instruction]:
     """All instructions from one offset to another, one after the other. Raises DecodeError with those before."""
     found: list[Instruction] = []

@@ -10,17 +10,19 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lowering.targets.amdgpu.emulator import dispatch
+from lowering.targets.amdgpu.emulator.decode import reachable
 from lowering.targets.amdgpu.emulator.dispatch import Dim3, Grid, Pointers
 from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watch, run_batch
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault, Unwritten
 from lowering.targets.amdgpu.emulator.image import Image, ImageError, KernelCode, load
 from lowering.targets.amdgpu.emulator.lds import Lds
 from lowering.targets.amdgpu.emulator.memory import BASE, Memory
+from lowering.targets.amdgpu.emulator.native import Native
 from lowering.targets.amdgpu.emulator.vmem import Machine
 from lowering.targets.amdgpu.emulator.waves import EXEC, FLAT_SCRATCH, Waves, waves
 
@@ -63,7 +65,7 @@ class Options:
 
     `wave_order`: a seed for the order in which the waves of a workgroup run, None for lock-step. `checks`: LDS races
     and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None for all. `outputs`:
-    the numbers of arguments every byte of which must be written.
+    the numbers of arguments every byte of which must be written. `engine`: both give the same bits.
     """
 
     wave_order: int | None = None
@@ -74,6 +76,7 @@ class Options:
     workgroups: tuple[int, ...] | None = None
     watch: Watch | None = None
     outputs: tuple[int, ...] = ()
+    engine: Literal["numpy", "native"] = "native"
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ class Emulator:
     image: Image = field(init=False)
     memory: Memory = field(init=False)
     base: int = field(init=False)
+    machine: Machine | None = field(init=False, default=None)
+    programs: dict[tuple[int, bool, str], Program] = field(
+        init=False, default_factory=dict[tuple[int, bool, str], Program]
+    )
 
     def __post_init__(self) -> None:
         self.image = load(self.data)
@@ -102,6 +109,22 @@ class Emulator:
         code = self.image.code
         self.base = self.memory.allocate(-(-len(code) // 4) * 4, "the code object", writable=False)
         self.memory.write(self.base, code)
+
+    def here(self) -> Machine:
+        """What memory instructions of the current batch reach."""
+        assert self.machine is not None
+        return self.machine
+
+    def program(self, entry: int, options: Options) -> Program:
+        """The decoded code from an entry; kept, unless somebody watches."""
+        key = (entry, options.exact_matrix, options.engine)
+        if key in self.programs and options.watch is None:
+            return self.programs[key]
+        native = Native(reachable(self.image.code, entry)) if options.engine == "native" else None
+        made = Program(self.image.code, self.base, self.here, options.exact_matrix, native, options.watch)
+        if options.watch is None:
+            self.programs[key] = made
+        return made
 
     def launch(
         self,
@@ -213,16 +236,9 @@ class Launch:
         self.findings = Findings(options.on_fault)
         self.budget = Budget(options.max_instructions, options.max_instructions)
         self.numbers = list(range(grid.count)) if options.workgroups is None else list(options.workgroups)
-        self.machine: Machine | None = None
-        program = Program(emulator.image.code, emulator.base, self.here, options.exact_matrix, options.watch)
-        self.program = program
         self.rng = None if options.wave_order is None else np.random.default_rng(options.wave_order)
         self.entry = code.descriptor.entry + (256 if code.descriptor.preload_dwords else 0)
-
-    def here(self) -> Machine:
-        """What memory instructions of the current batch reach."""
-        assert self.machine is not None
-        return self.machine
+        self.program = emulator.program(self.entry, options)
 
     def run(self) -> None:
         """Runs all workgroups."""
@@ -239,7 +255,7 @@ class Launch:
         w = waves(each * groups, np.tile(np.arange(groups), each), order.reshape(-1))
         self.findings.groups = numbers
         memory = Lds(self.lds_bytes, groups, self.findings, self.options.checks)
-        self.machine = Machine(self.emulator.memory, memory, self.findings)
+        self.emulator.machine = Machine(self.emulator.memory, memory, self.findings)
         used, first = self.emulator.memory.used, len(self.emulator.memory.regions)
         self.start(w, numbers)
         parts = [w] if self.rng is None else [w.part(slice(t * groups, (t + 1) * groups)) for t in range(each)]

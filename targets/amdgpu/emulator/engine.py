@@ -18,6 +18,7 @@ from lowering.targets.amdgpu.emulator.decode import ENDS, DecodeError, Instructi
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Endless
 from lowering.targets.amdgpu.emulator.matrix_steps import Cache
 from lowering.targets.amdgpu.emulator.matrix_steps import bind as bind_matrix
+from lowering.targets.amdgpu.emulator.native import Native
 from lowering.targets.amdgpu.emulator.operands import Unsupported, joined
 from lowering.targets.amdgpu.emulator.text import listing
 from lowering.targets.amdgpu.emulator.waves import EXEC, VCC, Waves
@@ -53,8 +54,17 @@ class Block:
 class Program:
     """Decoded code: blocks by address, made when they are first reached. `base`: where the code lies in memory."""
 
-    def __init__(self, code: bytes, base: int, machine: vmem.Get, exact: bool, watch: Watch | None = None) -> None:
-        self.code, self.base, self.machine, self.exact, self.watch = code, base, machine, exact, watch
+    def __init__(
+        self,
+        code: bytes,
+        base: int,
+        machine: vmem.Get,
+        exact: bool,
+        native: Native | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.code, self.base, self.machine, self.exact = code, base, machine, exact
+        self.native, self.watch = native, watch
         self.blocks: dict[int, Block] = {}
         self.fragments: Cache = {}
 
@@ -108,6 +118,8 @@ class Program:
             return lds.bind(one, lambda: self.machine().lds)
         if form in ("FLAT", "GLOBAL", "SCRATCH", "MUBUF"):
             return vmem.bind(one, self.machine)
+        if self.native is not None and (step := self.native.bind(one)) is not None:
+            return step
         if one.opcode.is_matrix:
             return bind_matrix(one, self.exact, self.fragments)
         if form == "VOP3P" and not one.name.startswith("v_accvgpr"):

@@ -35,15 +35,15 @@ class FloatFormat:
 
 
 FORMATS = {
-    np.dtype(np.float16): FloatFormat("u16", 10, 31, 15, 0, 0, 0),
-    np.dtype(np.float32): FloatFormat("u32", 23, 255, 127, 64, 96, 23),
-    np.dtype(np.float64): FloatFormat("u64", 52, 2047, 1023, 128, 768, 53),
+    "f16": FloatFormat("u16", 10, 31, 15, 0, 0, 0),
+    "f32": FloatFormat("u32", 23, 255, 127, 64, 96, 23),
+    "f64": FloatFormat("u64", 52, 2047, 1023, 128, 768, 53),
 }
 
 
 def form(value: Value) -> FloatFormat:
     """The format of a value's kind."""
-    return FORMATS[np.asarray(value).dtype]
+    return FORMATS[o.kind(value)]
 
 
 def raw(value: Value) -> Value:
@@ -52,26 +52,45 @@ def raw(value: Value) -> Value:
 
 
 def minimum(a: Value, b: Value) -> Value:
-    """IEEE minimum number; -0 is below +0."""
+    """The smaller number; -0 is below +0."""
     equal = o.bits(raw(a) | raw(b), kind_of(a))
-    return o.select(o.isnan(b), quiet(a), o.select(o.isnan(a), b, o.select(a == b, equal, o.select(a < b, a, b))))
+    return number_of(a, b, o.select(a == b, equal, o.select(a < b, a, b)))
 
 
 def maximum(a: Value, b: Value) -> Value:
-    """IEEE maximum number; +0 is above -0."""
+    """The larger number; +0 is above -0."""
+    return number_of(a, b, larger(a, b))
+
+
+def larger(a: Value, b: Value) -> Value:
+    """The larger of two that are numbers."""
     equal = o.bits(raw(a) & raw(b), kind_of(a))
-    return o.select(o.isnan(b), quiet(a), o.select(o.isnan(a), b, o.select(a == b, equal, o.select(a > b, a, b))))
+    return o.select(a == b, equal, o.select(a > b, a, b))
+
+
+def number_of(a: Value, b: Value, chosen: Value) -> Value:
+    """What was chosen of two numbers; beside a NaN the other one, but a signalling NaN is passed on, quieted."""
+    nan_a, nan_b = o.isnan(a), o.isnan(b)
+    loud = (nan_a & ~has_quiet_bit(a)) | (nan_b & ~has_quiet_bit(b))
+    return o.select(loud, a + b, o.select(nan_a, b, o.select(nan_b, a, chosen)))
+
+
+def has_quiet_bit(value: Value) -> Value:
+    """Whether a NaN is a quiet one."""
+    known = form(value)
+    return (raw(value) & o.const(1 << (known.mantissa - 1), known.integer)) != 0
 
 
 def median(a: Value, b: Value, c: Value) -> Value:
-    """The one in the middle; with a NaN the minimum of all three."""
-    middle = maximum(minimum(a, b), minimum(maximum(a, b), c))
+    """The larger of the two that are not the largest; with a NaN the minimum of all three."""
+    most = larger(larger(a, b), c)
+    middle = o.select(most == a, larger(b, c), o.select(most == b, larger(a, c), larger(a, b)))
     return o.select(o.isnan(a) | o.isnan(b) | o.isnan(c), minimum(minimum(a, b), c), middle)
 
 
 def kind_of(value: Value) -> str:
     """f16, f32 or f64."""
-    return f"f{8 * np.asarray(value).dtype.itemsize}"
+    return o.kind(value)
 
 
 def quiet(value: Value) -> Value:
@@ -93,7 +112,7 @@ def half_toward_zero(value: Value) -> Value:
     """An f32 as the bits of an f16 rounded toward zero, as u32."""
     near = o.cast(value, "f16")
     over = abs(o.cast(near, "f32")) > abs(value)
-    return o.cast(raw(near) - o.cast(over, "u16"), "u32")
+    return o.cast(raw(quiet(near)) - o.cast(over, "u16"), "u32")
 
 
 def halves_toward_zero(a: Value, b: Value) -> Value:
@@ -132,7 +151,8 @@ def div_scale(chosen: Value, below: Value, above: Value) -> tuple[Value, Value]:
     found = o.select(exponent(above) <= known.tiny, up, chosen)
     found = o.select(tiny_quotient, o.select(is_above, up, chosen), found)
     found = o.select(tiny_inverse, down, found)
-    found = o.select(both, o.select(is_below, up, chosen), found)
+    # the guide has the denominator scaled up here too, which would overflow: it is near the largest number
+    found = o.select(both, o.select(is_below, down, chosen), found)
     found = o.select(subnormal(below), up, found)
     found = o.select(apart, o.select(is_below, up, chosen), found)
     found = o.select(zero, o.const(np.nan, kind) + chosen, found)
@@ -141,13 +161,14 @@ def div_scale(chosen: Value, below: Value, above: Value) -> tuple[Value, Value]:
 
 
 def div_fmas(a: Value, b: Value, c: Value, scaled: Value) -> Value:
-    """Step 2: a fused multiply-add, scaled back up."""
-    total = o.fma(a, b, c)
-    return o.select(scaled, o.ldexp(total, form(a).scale // 2), total)
+    """Step 2: a fused multiply-add, scaled back, with one rounding: up where the quotient is large, else down."""
+    known = form(a)
+    power = o.select(scaled, o.select(exponent(c) > known.bias, known.scale, -known.scale), 0)
+    return o.scaled_fma(a, b, c, power)
 
 
 def div_fixup(quotient: Value, below: Value, above: Value) -> Value:
-    """Step 3: the quotient, or what IEEE says of zeros, infinities and NaN."""
+    """Step 3: the quotient, or what IEEE says of zeros, infinities, NaN, and of exponents too far apart."""
     known, kind = form(quotient), kind_of(quotient)
     sign = (raw(below) ^ raw(above)) & o.const(known.sign, known.integer)
     infinity = o.bits(o.const(known.exponent_mask << known.mantissa, known.integer) | sign, kind)
@@ -155,7 +176,9 @@ def div_fixup(quotient: Value, below: Value, above: Value) -> Value:
     magnitude = o.bits((raw(quotient) & o.const(known.sign - 1, known.integer)) | sign, kind)
     no_number = ((below == 0) & (above == 0)) | (o.isnan(below - below) & o.isnan(above - above))
     infinite = (below == 0) | (o.isnan(above - above))
-    vanishing = o.isnan(below - below) | (above == 0)
+    apart = exponent(above) - exponent(below)
+    infinite |= (apart > known.bias + 1) & ~o.isnan(below - below)
+    vanishing = o.isnan(below - below) | (above == 0) | (apart < -(known.bias + known.mantissa))
     found = o.select(infinite, infinity, o.select(vanishing, zero, magnitude))
     found = o.select(no_number, nothing, found)
     return o.select(o.isnan(above), quiet(above), o.select(o.isnan(below), quiet(below), found))
@@ -166,12 +189,11 @@ def is_class(value: Value, mask: Value) -> Value:
     known = form(value)
     word = raw(value)
     negative = (word & o.const(known.sign, known.integer)) != 0
-    quiet_bit = (word & o.const(1 << (known.mantissa - 1), known.integer)) != 0
     nan, full = o.isnan(value), exponent(value) == known.exponent_mask
     zero, small = value == 0, subnormal(value)
     number = o.select(zero, 5, o.select(small, 4, o.select(full, 2, 3)))
     number = o.select(negative, number, 11 - number)
-    number = o.cast(o.select(nan, o.select(quiet_bit, 1, 0), number), "u32")
+    number = o.cast(o.select(nan, o.select(has_quiet_bit(value), 1, 0), number), "u32")
     return ((mask >> number) & 1) != 0
 
 
@@ -193,5 +215,5 @@ def saturate(value: Value) -> Value:
 def clamp(value: Value) -> Value:
     """A float held between 0 and 1; NaN gives 0, as DX10_CLAMP has it."""
     kind = kind_of(value)
-    cut = o.select(value > o.const(1, kind), value * 0 + o.const(1, kind), value)
-    return o.select(value > 0, cut, o.const(0, kind) + 0 * o.select(o.isnan(value), o.const(0, kind), value) * 0)
+    zero, one = o.const(0, kind), o.const(1, kind)
+    return o.select(value > one, one, o.select(value > zero, value, zero))

@@ -6,28 +6,47 @@ that another engine can give its own. Integers wrap; a shift is by less than the
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 
 from lowering.targets.amdgpu.emulator import lanes
 from lowering.targets.amdgpu.emulator.kinds import NUMPY
+from lowering.targets.amdgpu.emulator.trace import KINDS, Symbol
 
 Array = np.ndarray[Any, Any]
-Value = Any  # an array, or what another engine has for one
+Value = Any  # an array, or a symbol of a trace
 
 
+def on_lanes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays that leaves symbols to their trace."""
+    name = function.__name__
+
+    @wraps(function)
+    def call(*values: Value) -> Value:
+        for each in values:
+            if isinstance(each, Symbol):
+                return getattr(each.trace, name)(*values)
+        return function(*values)
+
+    return call
+
+
+@on_lanes
 def select(condition: Value, yes: Value, no: Value) -> Value:
     """`yes` where the condition holds, else `no`; both of one kind."""
     return np.where(condition, yes, no)
 
 
+@on_lanes
 def cast(value: Value, kind: str) -> Value:
     """The value in another kind: integers are cut or extended by their own sign, floats rounded to nearest even."""
     return value.astype(NUMPY[kind])
 
 
+@on_lanes
 def bits(value: Value, kind: str) -> Value:
     """The same bits as another kind of the same width."""
     return value.view(NUMPY[kind])
@@ -36,18 +55,21 @@ def bits(value: Value, kind: str) -> Value:
 @cache
 def const(value: float, kind: str) -> Value:
     """A constant of a kind."""
-    return np.asarray(value).astype(NUMPY[kind])[()]
+    return np.dtype(NUMPY[kind]).type(value)
 
 
+@on_lanes
 def to_int(value: Value, kind: str) -> Value:
     """A float cut toward zero to an integer kind: saturating, NaN gives 0."""
-    known = np.iinfo(NUMPY[kind])
+    limits: Any = np.iinfo
+    known = limits(NUMPY[kind])
     wide = np.nan_to_num(np.trunc(value.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
     high = np.nextafter(float(known.max), 0.0) if known.bits == 64 else float(known.max)
     cut = np.clip(wide, float(known.min), high).astype(NUMPY[kind])
     return np.where(wide >= float(known.max), known.max, cut) if known.bits == 64 else cut
 
 
+@on_lanes
 def fma(a: Value, b: Value, c: Value) -> Value:
     """a * b + c, rounded once."""
     kind = np.result_type(a, b, c)
@@ -69,46 +91,61 @@ def fma16(a: Value, b: Value, c: Value) -> Value:
     return nudged.view(np.float64).astype(np.float16)
 
 
+@on_lanes
+def kind(value: Value) -> str:
+    """The kind of a value: u32, f16, ..."""
+    return KINDS[np.asarray(value).dtype]
+
+
+@on_lanes
 def isnan(value: Value) -> Value:
     """Whether it is no number."""
     return value != value
 
 
+@on_lanes
 def minimum(a: Value, b: Value) -> Value:
     """The smaller integer."""
     return np.minimum(a, b)
 
 
+@on_lanes
 def maximum(a: Value, b: Value) -> Value:
     """The larger integer."""
     return np.maximum(a, b)
 
 
+@on_lanes
 def floor(value: Value) -> Value:
     """Toward minus infinity."""
     return np.floor(value)
 
 
+@on_lanes
 def ceil(value: Value) -> Value:
     """Toward infinity."""
     return np.ceil(value)
 
 
+@on_lanes
 def trunc(value: Value) -> Value:
     """Toward zero."""
     return np.trunc(value)
 
 
+@on_lanes
 def rint(value: Value) -> Value:
     """To nearest even."""
     return np.rint(value)
 
 
+@on_lanes
 def popcount(value: Value) -> Value:
     """How many bits are set, as u32."""
     return np.bitwise_count(value).astype(np.uint32)
 
 
+@on_lanes
 def leading_zeros(value: Value) -> Value:
     """Zeros above the highest set bit of an unsigned integer, as u32; its width where none is set."""
     kind = np.asarray(value).dtype
@@ -119,11 +156,13 @@ def leading_zeros(value: Value) -> Value:
     return np.uint32(width) - np.bitwise_count(spread).astype(np.uint32)
 
 
+@on_lanes
 def trailing_zeros(value: Value) -> Value:
     """Zeros below the lowest set bit of an unsigned integer, as u32; its width where none is set."""
     return np.bitwise_count(~value & (value - np.asarray(value).dtype.type(1))).astype(np.uint32)
 
 
+@on_lanes
 def reverse_bits(value: Value) -> Value:
     """A u32 with its bits in reverse order."""
     x = value
@@ -132,6 +171,7 @@ def reverse_bits(value: Value) -> Value:
     return (x >> 16) | (x << 16)
 
 
+@on_lanes
 def by_f64(name: str, value: Value) -> Value:
     """A function that hardware approximates: here computed in f64 and rounded to the value's own kind.
 
@@ -152,11 +192,19 @@ FUNCTIONS = {
 }
 
 
+@on_lanes
 def ldexp(value: Value, power: Value) -> Value:
     """A float times a power of two, rounded once."""
     return np.ldexp(value, np.clip(power, -4096, 4096)).astype(np.asarray(value).dtype)
 
 
+@on_lanes
+def scaled_fma(a: Value, b: Value, c: Value, power: Value) -> Value:
+    """(a * b + c) * 2^power, rounded once."""
+    return lanes.scaled_fma(a, b, c, power)
+
+
+@on_lanes
 def frexp(value: Value) -> tuple[Value, Value]:
     """Mantissa in [0.5, 1) and exponent (i32) of a float; the exponent of 0, infinities and NaN is 0."""
     mantissa, exponent = np.frexp(value)

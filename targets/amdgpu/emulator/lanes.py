@@ -102,3 +102,13 @@ def slow(a: float, b: float, c: float) -> float:
         return float(total)
     except OverflowError:
         return float("inf") if total > 0 else float("-inf")
+
+
+def scaled_fma(a: Array, b: Array, c: Array, power: Array) -> Array:
+    """(a * b + c) * 2^power of f32 or f64 arrays, rounded once (f64: twice where the result is subnormal)."""
+    if np.result_type(a, b, c) == np.float64:
+        return np.ldexp(fma64(a, b, c), power)
+    product = np.multiply(a, b, dtype=np.float64)
+    addend = np.broadcast_to(np.asarray(c, np.float64), product.shape)
+    total = to_odd(product, addend, product + addend)
+    return np.ldexp(total, power).astype(np.float32)

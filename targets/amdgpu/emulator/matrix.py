@@ -10,7 +10,9 @@ representable, as on integer data, it gives what hardware gives. 'exact' is in `
 
 from __future__ import annotations
 
+import math
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -108,12 +110,41 @@ def combined(shape: Shape, left: Array, right: Array, c: Array, exact: bool = Fa
         if exact and shape.d != "i32":
             full = as_matrix(shape, addend, left.shape[0])
             return to_words(as_registers(shape, exact_sum(shape, left, right.swapaxes(-1, -2), full)), out)
-        total = left * right if shape.k == 1 else np.matmul(left, right)  # matmul is slow at outer products
-        found = as_registers(shape, total)
-        if out is None or shape.d == "f64":
-            return to_words(np.add(found, addend, out=found), out)
-        np.add(found, addend, out=out.view(found.dtype))
-        return out
+        total = scratch((*left.shape[:-1], right.shape[-1]), left.dtype)
+        (np.multiply if shape.k == 1 else np.matmul)(left, right, out=total)  # matmul is slow at outer products
+        if shape.d == "f64":
+            return to_words(as_registers(shape, total) + addend, out)
+        if shape.d == "i32":
+            floats, total = total, scratch(total.shape, np.dtype(np.int32))
+            np.copyto(total, floats, casting="unsafe")
+        return added(shape, total, addend, out)
+
+
+BUFFERS = threading.local()
+
+
+def scratch(sizes: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    """An array that the same thread's next call overwrites.
+
+    A product takes less time than it takes the system to give and take back the memory for its result.
+    """
+    count, held = math.prod(sizes), getattr(BUFFERS, kind.name, None)
+    if held is None or held.size < count:
+        held = np.empty(count, kind)
+        setattr(BUFFERS, kind.name, held)
+    return held[:count].reshape(sizes)
+
+
+def added(shape: Shape, total: Array, addend: Array, out: Array | None) -> Array:
+    """A B + C as uint32 registers, of 32-bit accumulators: turned and added at once, without another array."""
+    waves = total.shape[0]
+    if out is None:
+        out = np.empty((shape.result_registers, waves, 64), np.uint32)
+    order, split = register_order(shape), register_shape(shape, waves)
+    product = total.reshape(element_shape(shape, waves)).transpose(order)
+    full = addend if addend.shape == out.shape else np.broadcast_to(addend, out.shape)
+    np.add(product, full.reshape(split), out=out.view(total.dtype).reshape(split))  # axes are only split: all are views
+    return out
 
 
 def operand(shape: Shape, registers: Array, kind: str) -> Array:
@@ -179,10 +210,9 @@ def accumulators(shape: Shape, c: Array) -> Array:
 
 def as_matrix(shape: Shape, c: Array, waves: int) -> Array:
     """Accumulators as (waves, blocks, m, n)."""
-    order, sizes = register_order(shape), element_shape(shape, waves)
     count = shape.m * shape.n * shape.blocks // 64
-    split = np.broadcast_to(c, (count, waves, 64)).reshape([sizes[axis] for axis in order])
-    return split.transpose(np.argsort(order)).reshape(waves, shape.blocks, shape.m, shape.n)
+    split = np.broadcast_to(c, (count, waves, 64)).reshape(register_shape(shape, waves))
+    return split.transpose(np.argsort(register_order(shape))).reshape(waves, shape.blocks, shape.m, shape.n)
 
 
 def as_registers(shape: Shape, d: Array) -> Array:
@@ -225,3 +255,9 @@ def register_order(shape: Shape) -> tuple[int, ...]:
     if shape.m == 4:  # register = row, lane = 4 block + column
         return 2, 0, 1, 3
     return 1, 2, 4, 0, 3, 5  # register = block, quad, row in four; lane = group, column
+
+
+def register_shape(shape: Shape, waves: int) -> tuple[int, ...]:
+    """Accumulators in registers with the axes that `register_order` gives."""
+    sizes = element_shape(shape, waves)
+    return tuple(sizes[axis] for axis in register_order(shape))

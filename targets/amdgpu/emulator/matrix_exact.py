@@ -31,21 +31,35 @@ class Kinds(Protocol):
 LEAST = {"f16": -14, "bf16": -126, "xf32": -126, "fp8": -7, "bf8": -15, "f32": -126}  # exponents of subnormals
 ZERO = -126  # the exponent that a zero operand counts with
 PRODUCT_BITS, SUM_BITS, ADDEND_BITS = 24, 31, 24  # fractional bits that are kept
+GROUP = 16  # the longest group: that of 8-bit floats
+AT_ONCE = 1 << 16  # products of the waves that are computed together: their temporary arrays stay in the cache
 FP8_GAP = 25  # an accumulator whose exponent is further below is dropped (8-bit floats)
 
 
 def exact_sum(shape: Kinds, left: Array, right: Array, c: Array) -> Array:
     """A B + C of (waves, blocks, m, k), (waves, blocks, n, k) and (waves, blocks, m, n)."""
     full = np.broadcast_to(c, (*left.shape[:-1], right.shape[-2]))
-    if shape.a in ("f32", "f64"):
-        fma = fma32 if shape.a == "f32" else fma64
-        total = full
-        for k in range(shape.k):
-            total = fma(left[..., :, None, k], right[..., None, :, k], total)
-        return total
+    chosen = chain if shape.a in ("f32", "f64") else groups
+    step = max(1, AT_ONCE // (full[0].size * min(shape.k, GROUP)))
+    found = np.empty(full.shape, full.dtype)
+    for start in range(0, len(full), step):
+        some = slice(start, start + step)
+        found[some] = chosen(shape, left[some], right[some], full[some])
+    return found
+
+
+def chain(shape: Kinds, left: Array, right: Array, total: Array) -> Array:
+    """Sums as one fused multiply-add after the other."""
+    fma = fma32 if shape.a == "f32" else fma64
+    for k in range(shape.k):
+        total = fma(left[..., :, None, k], right[..., None, :, k], total)
+    return total
+
+
+def groups(shape: Kinds, left: Array, right: Array, total: Array) -> Array:
+    """Sums of a group of products after the other."""
     eight = shape.a in ("fp8", "bf8")
-    group = 16 if eight else 4 if shape.a == "xf32" else min(8, shape.k)
-    total = full.astype(np.float32)
+    group = GROUP if eight else 4 if shape.a == "xf32" else min(8, shape.k)
     for start in range(0, shape.k, group):
         part = slice(start, start + group)
         a, b = left[..., :, None, part].astype(np.float64), right[..., None, :, part].astype(np.float64)
@@ -74,7 +88,7 @@ def accumulate(products: Array, exponents: Array, total: Array, eight: bool) -> 
     added = floored(wide, top, ADDEND_BITS)
     if eight:
         added = np.where(own < top - FP8_GAP, 0.0, added)
-    found = (floored(summed, top, SUM_BITS) + added + 0.0).astype(np.float32)  # a sum of integers has no -0
+    found = (floored(summed, top, SUM_BITS) + added).astype(np.float32)
     beyond = np.where(np.abs(products) >= 2.0**128, np.copysign(np.inf, products), products)
     strange = ~(np.isfinite(beyond).all(axis=-1) & np.isfinite(wide))
     return np.where(strange, (beyond.sum(axis=-1) + wide).astype(np.float32), found) if strange.any() else found

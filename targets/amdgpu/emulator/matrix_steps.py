@@ -33,11 +33,11 @@ def bind(one: Instruction, exact: bool, cache: Cache) -> Step:
     read = addend(one)
 
     def step(w: Waves) -> None:
-        found = matrix.combined(shape, left(w), right(w), read(w), exact)
         if w.uniform:
-            w.v[rows] = found
-        else:
-            w.v[rows][:, w.active] = found[:, w.active]
+            matrix.combined(shape, left(w), right(w), read(w), exact, w.v[rows])
+            return
+        found = matrix.combined(shape, left(w), right(w), read(w), exact)
+        w.v[rows][:, w.active] = found[:, w.active]
 
     return step
 

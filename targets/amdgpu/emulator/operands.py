@@ -173,11 +173,11 @@ def writer(one: Instruction, name: str, kind: str) -> Writer:
         raise Unsupported("a vector result in a scalar register")
     index = register(place)
     clamped = clamping(one, kind)
+    enabled = dpp_rows(one)
     if width(kind) == 64:
-        return lambda w, value: put_pair(w, index, np.asarray(clamped(value)))
+        return lambda w, value: put_pair(w, index, np.asarray(clamped(value)), enabled and enabled(w))
     if width(kind) == 16:
         return half_writer(one, index, clamped)
-    enabled = dpp_rows(one)
     if one.sdwa is not None:
         put = part_writer(one, index)
         return lambda w, value: put(w, np.asarray(clamped(value)).view(np.uint32))
@@ -200,11 +200,11 @@ def mask_writer(index: int) -> Writer:
     return lambda w, value: w.put_lanes(index, np.broadcast_to(value, w.shape) & w.exec_mask)
 
 
-def put_pair(w: Waves, index: int, value: Array) -> None:
+def put_pair(w: Waves, index: int, value: Array, mask: Array | None = None) -> None:
     """A 64-bit result."""
     words = value.view(np.uint64)
-    w.put(index, (words & np.uint64(0xFFFFFFFF)).astype(np.uint32))
-    w.put(index + 1, (words >> np.uint64(32)).astype(np.uint32))
+    w.put(index, (words & np.uint64(0xFFFFFFFF)).astype(np.uint32), mask)
+    w.put(index + 1, (words >> np.uint64(32)).astype(np.uint32), mask)
 
 
 PRESERVING = frozenset({"v_cvt_pk_fp8_f32", "v_cvt_pk_bf8_f32", "v_fma_mixlo_f16", "v_fma_mixhi_f16"})

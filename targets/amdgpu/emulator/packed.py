@@ -15,7 +15,7 @@ from lowering.targets.amdgpu.emulator import lane_ops as o
 from lowering.targets.amdgpu.emulator.decode import Instruction, Operand
 from lowering.targets.amdgpu.emulator.kinds import NUMPY, constant
 from lowering.targets.amdgpu.emulator.operands import Unsupported, plain, register, writer
-from lowering.targets.amdgpu.emulator.vector_table import INTEGERS, VECTOR, Operation, dot, op
+from lowering.targets.amdgpu.emulator.vector_table import SATURATING, VECTOR, Operation, dot, op
 from lowering.targets.amdgpu.emulator.waves import Waves
 
 Array = np.ndarray[Any, Any]
@@ -54,8 +54,6 @@ def unsigned_dot(a: Any, b: Any, parts: int) -> Any:
 
 def bind(one: Instruction) -> Step:
     """What a packed instruction does. Raises Unsupported."""
-    if one.fields["clamp"] and one.name in INTEGERS:
-        raise Unsupported("clamp of packed integers")
     if one.name in HALVES:
         return halves(one, HALVES[one.name])
     if one.name in WORDS:
@@ -116,7 +114,10 @@ def halves(one: Instruction, operation: Operation) -> Step:
     index, function = register(one.operands["vdst"]), operation.function
     clamp = one.fields["clamp"]
     if clamp and operation.results[0][0] != "f":
-        raise Unsupported("clamp of packed integers")
+        plain = one.name.replace("v_pk_", "v_")
+        if plain not in SATURATING:
+            raise Unsupported("clamp of this packed operation")
+        function, clamp = SATURATING[plain], 0
 
     def step(w: Waves) -> None:
         found = [function(*[read(w) for read in each]) for each in reads]

@@ -84,16 +84,13 @@ def lshl_add(n: int) -> Function:
 
 
 def bit_field(a: Any, b: Any) -> Any:
-    """Offset in the low bits of b, width from bit 16 on; unsigned or by the sign of `a`'s kind."""
+    """Offset in the low bits of b, width from bit 16 on; what lies above the last bit is 0, or the sign of `a`."""
     kind = np.asarray(a).dtype
     bits = 8 * kind.itemsize
     offset = (b & np.uint32(bits - 1)).astype(kind)
     size = np.minimum(b >> np.uint32(16) & np.uint32(127), np.uint32(bits)).astype(np.int64)
-    raw = a.view(f"u{kind.itemsize}") >> offset.astype(f"u{kind.itemsize}")
-    left = np.maximum(bits - size, 0)
-    shift = np.minimum(left, bits - 1)
-    moved = (raw << shift.astype(raw.dtype)).view(kind) >> shift.astype(kind)
-    return np.where(size == 0, np.zeros(1, kind), moved)
+    shift = np.minimum(bits - size, bits - 1).astype(kind)
+    return np.where(size == 0, np.zeros(1, kind), ((a >> offset) << shift) >> shift)
 
 
 def bit_mask(a: Any, b: Any) -> Any:
@@ -105,6 +102,26 @@ def bit_mask64(a: Any, b: Any) -> Any:
     """A run of ones of up to 63 bits."""
     one = np.uint64(1)
     return ((one << (a & 63).astype(np.uint64)) - one) << (b & 63).astype(np.uint64)
+
+
+def reverse_bits64(a: Any) -> Any:
+    """A u64 with its bits in reverse order."""
+    low, high = a.astype(np.uint32), (a >> np.uint64(32)).astype(np.uint32)
+    return o.reverse_bits(high).astype(np.uint64) | o.reverse_bits(low).astype(np.uint64) << np.uint64(32)
+
+
+def each_bit_twice(a: Any) -> Any:
+    """A u32 with each bit doubled."""
+    found = a.astype(np.uint64)
+    for step, mask in (
+        (16, 0x0000FFFF0000FFFF),
+        (8, 0x00FF00FF00FF00FF),
+        (4, 0x0F0F0F0F0F0F0F0F),
+        (2, 0x3333333333333333),
+        (1, 0x5555555555555555),
+    ):
+        found = (found | found << np.uint64(step)) & np.uint64(mask)
+    return found | found << np.uint64(1)
 
 
 def absolute_difference(a: Any, b: Any) -> Any:
@@ -222,8 +239,8 @@ ARITHMETIC: dict[str, Scalar] = {
     "s_sub_i32": op("i32 i32 -> i32", overflow_sub, "second"),
     "s_addc_u32": op("u32 u32 scc -> u32", carry_add, "second"),
     "s_subb_u32": op("u32 u32 scc -> u32", borrow_sub, "second"),
-    "s_min_i32": op("i32 i32 -> i32", lambda a, b: (np.minimum(a, b), a <= b), "second"),
-    "s_min_u32": op("u32 u32 -> u32", lambda a, b: (np.minimum(a, b), a <= b), "second"),
+    "s_min_i32": op("i32 i32 -> i32", lambda a, b: (np.minimum(a, b), a < b), "second"),
+    "s_min_u32": op("u32 u32 -> u32", lambda a, b: (np.minimum(a, b), a < b), "second"),
     "s_max_i32": op("i32 i32 -> i32", lambda a, b: (np.maximum(a, b), a >= b), "second"),
     "s_max_u32": op("u32 u32 -> u32", lambda a, b: (np.maximum(a, b), a >= b), "second"),
     "s_mul_i32": op("u32 u32 -> u32", lambda a, b: a * b),
@@ -234,6 +251,8 @@ ARITHMETIC: dict[str, Scalar] = {
     "s_bfm_b32": op("u32 u32 -> u32", bit_mask),
     "s_bfm_b64": op("u32 u32 -> u64", bit_mask64),
     "s_brev_b32": op("u32 -> u32", o.reverse_bits),
+    "s_brev_b64": op("u64 -> u64", reverse_bits64),
+    "s_bitreplicate_b64_b32": op("u32 -> u64", each_bit_twice),
     "s_flbit_i32": op("i32 -> i32", highest_other),
     "s_flbit_i32_i64": op("i64 -> i32", highest_other),
     "s_sext_i32_i8": op("u32 -> i32", lambda a: a.astype(np.int8).astype(np.int32)),

@@ -109,6 +109,12 @@ INTEGERS: dict[str, Operation] = {
     "v_lshl_add_u64": op("u64 u32 u64 -> u64", lambda a, b, c: (a << o.cast(b & 7, "u64")) + c),
     "v_bcnt_u32_b32": op("u32 u32 -> u32", lambda a, b: o.popcount(a) + b),
     "v_sad_u32": op("u32 u32 u32 -> u32", lambda a, b, c: o.maximum(a, b) - o.minimum(a, b) + c),
+    "v_sad_u8": op("u32 u32 u32 -> u32", lambda a, b, c: distance(a, b, 8) + c),
+    "v_sad_hi_u8": op("u32 u32 u32 -> u32", lambda a, b, c: (distance(a, b, 8) << 16) + c),
+    "v_sad_u16": op("u32 u32 u32 -> u32", lambda a, b, c: distance(a, b, 16) + c),
+    "v_msad_u8": op("u32 u32 u32 -> u32", lambda a, b, c: distance(a, b, 8, masked=True) + c),
+    "v_lerp_u8": op("u32 u32 u32 -> u32", lambda a, b, c: averages(a, b, c)),
+    "v_sat_pk_u8_i16": op("u32 -> u16", lambda a: clamp_u8(a, 0) | (clamp_u8(a, 16) << 8)),
     "v_mad_u32_u16": op("u16 u16 u32 -> u32", lambda a, b, c: o.cast(a, "u32") * o.cast(b, "u32") + c),
     "v_mad_i32_i16": op("i16 i16 i32 -> i32", lambda a, b, c: o.cast(a, "i32") * o.cast(b, "i32") + c),
     "v_dot4c_i32_i8": op("u32 u32 dst:i32 -> i32", lambda a, b, c: c + dot(a, b, 4)),
@@ -133,6 +139,8 @@ INTEGERS: dict[str, Operation] = {
     "v_min_i16": op("i16 i16 -> i16", o.minimum),
     "v_mad_u16": op("u16 u16 u16 -> u16", lambda a, b, c: a * b + c),
     "v_mad_i16": op("u16 u16 u16 -> u16", lambda a, b, c: a * b + c),
+    "v_mad_legacy_u16": op("u16 u16 u16 -> u16", lambda a, b, c: a * b + c),
+    "v_mad_legacy_i16": op("u16 u16 u16 -> u16", lambda a, b, c: a * b + c),
     "v_min3_i16": op("i16 i16 i16 -> i16", lambda a, b, c: o.minimum(o.minimum(a, b), c)),
     "v_max3_i16": op("i16 i16 i16 -> i16", lambda a, b, c: o.maximum(o.maximum(a, b), c)),
     "v_min3_u16": op("u16 u16 u16 -> u16", lambda a, b, c: o.minimum(o.minimum(a, b), c)),
@@ -186,10 +194,11 @@ def mad_u64(a: Any, b: Any, c: Any) -> Any:
 
 
 def mad_i64(a: Any, b: Any, c: Any) -> Any:
-    """A signed 32-bit product added to 64 bits, and its overflow."""
+    """A signed 32-bit product added to 64 bits, and bit 64 of the sum: its true sign."""
     product = o.cast(a, "i64") * o.cast(b, "i64")
     total = product + c
-    return total, ((product ^ total) & (c ^ total)) < 0
+    overflow = ((product ^ total) & (c ^ total)) < 0
+    return total, overflow ^ (total < 0)
 
 
 def median(a: Any, b: Any, c: Any) -> Any:
@@ -203,10 +212,11 @@ def field(a: Any, offset: Any, width: Any) -> Any:
 
 
 def signed_field(a: Any, offset: Any, width: Any) -> Any:
-    """Bits [offset, offset + width) of a u32, sign-extended."""
-    found = field(a, offset, width)
-    sign = o.select(width == 0, o.const(0, "u32"), (o.const(1, "u32") << width) >> 1)
-    return o.bits((found ^ sign) - sign, "i32")
+    """Bits [offset, offset + width) of a u32, sign-extended; above bit 31 there are copies of it."""
+    found = o.bits(o.bits(a, "i32") >> o.bits(offset, "i32"), "u32")
+    one = o.const(1, "u32")
+    sign = o.select(width == 0, o.const(0, "u32"), (one << width) >> 1)
+    return o.bits(((found & ((one << width) - one)) ^ sign) - sign, "i32")
 
 
 def first_other(a: Any) -> Any:
@@ -239,6 +249,33 @@ def dot(a: Any, b: Any, parts: int) -> Any:
         product = extend(a, "i32", size * number, size) * extend(b, "i32", size * number, size)
         total = product if total is None else total + product
     return total
+
+
+def distance(a: Any, b: Any, size: int, masked: bool = False) -> Any:
+    """The sum of absolute differences of unsigned parts; `masked`: of those that are not 0 in b."""
+    total = None
+    for low in range(0, 32, size):
+        x, y = ((each >> low) & ((1 << size) - 1) for each in (a, b))
+        apart = o.maximum(x, y) - o.minimum(x, y)
+        apart = o.select(y == 0, y, apart) if masked else apart
+        total = apart if total is None else total + apart
+    return total
+
+
+def averages(a: Any, b: Any, c: Any) -> Any:
+    """Bytes halfway between those of a and b, rounded up where the lowest bit of c's is set."""
+    found = None
+    for low in (0, 8, 16, 24):
+        x, y, up = (a >> low) & 255, (b >> low) & 255, (c >> low) & 1
+        byte = ((x + y + up) >> 1) << low
+        found = byte if found is None else found | byte
+    return found
+
+
+def clamp_u8(a: Any, low: int) -> Any:
+    """A signed 16-bit part of a u32 saturated to a byte, as u16."""
+    cut = o.minimum(o.maximum(extend(a, "i32", low, 16), o.const(0, "i32")), o.const(255, "i32"))
+    return o.cast(cut, "u16")
 
 
 def clamp_u16(a: Any) -> Any:
@@ -312,6 +349,7 @@ CONVERSIONS: dict[str, Operation] = {
     **{
         f"v_cvt_f32_ubyte{n}": op("u32 -> f32", lambda a, n=n: o.cast((a >> (8 * n)) & 255, "f32")) for n in range(4)
     },
+    "v_cvt_off_f32_i4": op("u32 -> f32", lambda a: o.cast(extend(a, "i32", 0, 4), "f32") * o.const(0.0625, "f32")),
     "v_cvt_pkrtz_f16_f32": op("f32 f32 -> u32", lambda a, b: rules.halves_toward_zero(a, b)),
     "v_cvt_f32_fp8": op("u32 -> f32", lambda a: decode_fp8(a & 255, "fp8")),
     "v_cvt_f32_bf8": op("u32 -> f32", lambda a: decode_fp8(a & 255, "bf8")),
@@ -390,6 +428,12 @@ VECTOR: Mapping[str, Operation] = {
     "v_cvt_pk_bf8_f32": op("f32 f32 -> u16", lambda a, b: encode_fp8(a, "bf8") | (encode_fp8(b, "bf8") << 8)),
 }
 
+
+def saturate16(value: Any) -> Any:
+    """An i32 saturated to 16 bits, as u16."""
+    return o.cast(clamp_i16(value), "u16")
+
+
 SATURATING: Mapping[str, Function] = {
     "v_add_u32": lambda a, b: o.select(a + b < a, ~(a & 0), a + b),
     "v_sub_u32": lambda a, b: o.select(a < b, a & 0, a - b),
@@ -398,5 +442,8 @@ SATURATING: Mapping[str, Function] = {
     "v_sub_u16": lambda a, b: o.select(a < b, a & 0, a - b),
     "v_add_i32": lambda a, b: rules.saturate(o.cast(o.bits(a, "i32"), "i64") + o.cast(o.bits(b, "i32"), "i64")),
     "v_sub_i32": lambda a, b: rules.saturate(o.cast(o.bits(a, "i32"), "i64") - o.cast(o.bits(b, "i32"), "i64")),
+    "v_subrev_u16": lambda a, b: o.select(b < a, a & 0, b - a),
+    "v_add_i16": lambda a, b: saturate16(o.cast(o.bits(a, "i16"), "i32") + o.cast(o.bits(b, "i16"), "i32")),
+    "v_sub_i16": lambda a, b: saturate16(o.cast(o.bits(a, "i16"), "i32") - o.cast(o.bits(b, "i16"), "i32")),
 }
 """What `clamp` means for integers, where it is implemented."""

@@ -27,6 +27,12 @@ class Waves:
         self.group = group  # (waves,): the workgroup of each, numbered within the batch
         self.number = number  # (waves,): its number within the workgroup
         self.scratch_bytes = 0  # a lane
+        self.v_at, self.v_stride = (
+            v.ctypes.data,
+            v.strides[0] // 4,
+        )  # for native code: address, dwords between registers
+        self.s_at, self.s_stride = s.ctypes.data, s.strides[0] // 4
+        self.flags = np.zeros((v.shape[1], LANES), np.uint8)  # where native code puts a comparison's results
         self.count = v.shape[1]
         self.shape = (self.count, LANES)
         self.active = np.ones(self.count, bool)  # the waves that are at the instruction
