@@ -109,7 +109,9 @@ def checked(record: BisectRecord) -> Iterator[str]:
     counts = ((record.right, "right"), (record.wrong, "wrong"), (record.unchecked, "not checkable"))
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
     rest = record.states - sum(count for count, _ in counts)
-    halving = f"; not looked at: {rest}, since a wrong one is searched for by halving" if rest and words else ""
+    wrong = found is not None and found.does == "wrong"
+    why = "a wrong one is searched for by halving" if wrong else "the last one that was made is right"
+    halving = f"; not looked at: {rest}, since {why}" if rest and words and (wrong or record.right) else ""
     yield f"{counted(record.states, 'state')} of {record.on}: {words or 'none checked'}{halving}"
     yield from (f"not checkable: {cut(reason, 150)}" for reason in record.why[:WHY])
     if record.binary is not None:

@@ -149,7 +149,8 @@ def checked_full(job: Job, program: Program, arithmetic: Arithmetic) -> tuple[tu
     Where a run of all would take long, those of some workgroups; the words say of how many.
     """
     if job.checks == "auto" and job.witness is not None and partial.suits(job.problem, program):
-        return partial.verify_some(job.problem, program, arithmetic, job.seed)
+        found, words = partial.verify_some(job.problem, program, arithmetic, job.seed)
+        return found, words + (", not on the program's own values" if job.values is not None else "")
     found: tuple[verify.Check, ...] = ()
     if job.witness is None and job.problem.contraction.flops // 2 <= verify.WHOLE:
         found = tuple(replace(c, scope="full") for c in verify.verify_witness(job.problem, program, arithmetic))

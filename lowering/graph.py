@@ -156,7 +156,8 @@ class Graph:
     def commit(self, now: bool = False) -> None:
         """Makes what was recorded last, if the last time was half a second ago."""
         if now or time.monotonic() - self.committed > COMMIT_SECONDS:
-            self.db.execute("COMMIT")
+            if self.db.in_transaction:  # none after a full disk, or a signal between the next two lines
+                self.db.execute("COMMIT")
             self.db.execute("BEGIN")
             self.committed = time.monotonic()
 

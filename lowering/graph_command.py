@@ -69,12 +69,7 @@ def main(request: Request) -> int:
     work = prepare(request)
     aside = sys.stderr if request.as_json or request.markdown else sys.stdout
     print(announced(work), file=aside, flush=True)
-    record = replace(kept(work), exports=tuple(request.export))
-    graph_record.write(record, work.folder)
-    (work.folder / "report.md").write_text(graph_report.markdown(record))
-    for file in request.export:
-        with Graph(work.folder / GRAPH) as graph:
-            graph_export.export(graph, record, Path(file))
+    record = kept(work, tuple(request.export))
     if request.as_json:
         write(graph_record.as_json(record), "")
     else:
@@ -82,15 +77,26 @@ def main(request: Request) -> int:
     return graph_report.exit_code(record)
 
 
-def kept(work: Work) -> GraphRecord:
-    """The record of the work. Where it ends early, says what is kept; raises UserError where the disk is full."""
+def kept(work: Work, exports: tuple[str, ...]) -> GraphRecord:
+    """The record of the work, written with its report and exports.
+
+    Where it ends early, says what is kept; raises UserError where the disk is full, or the folder cannot be made.
+    """
     try:
-        return run(work)
+        work.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write '{work.folder.parent}': {error.strerror}; name another folder with --runs"
+        ) from None
+    try:
+        record = replace(run(work), exports=exports)
+        written(work, record)
+        return record
     except KeyboardInterrupt:
         print(f"what was found is kept in {work.folder}: the same command goes on from there", file=sys.stderr)
         raise
     except (sqlite3.OperationalError, OSError) as error:
-        full = isinstance(error, sqlite3.OperationalError) or error.errno == errno.ENOSPC
+        full = error.sqlite_errorcode in FULL if isinstance(error, sqlite3.Error) else error.errno == errno.ENOSPC
         if not full:
             raise
         raise UserError(
@@ -212,6 +218,18 @@ def code_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
+FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def written(work: Work, record: GraphRecord) -> None:
+    """Writes the record, the report and the exports."""
+    graph_record.write(record, work.folder)
+    (work.folder / "report.md").write_text(graph_report.markdown(record))
+    for file in record.exports:
+        with Graph(work.folder / GRAPH) as graph:
+            graph_export.export(graph, record, Path(file))
+
+
 def largest(work: Work) -> int:
     """Bytes on disk if no two orders met in one state, or as many as --states lets in; as large as the first state."""
     packed = len(expand.root(work.problem).packed or b"")
@@ -227,11 +245,13 @@ def check_disk(work: Work) -> None:
     if needed <= free:
         return
     fits = free * work.plan.orders() // needed
-    advice = f"take --states {max(1, min(fits, 10**6))} to stop after so many"
+    if fits < 1:
+        raise UserError(f"{place}: the disk has {size(free)} free, less than one state takes; name another with --runs")
+    advice = f"take --states {min(fits, 10**6)} to stop after so many"
     if isinstance(work.plan, ToDepth):
         plan = work.plan
         depth = bisect_right(range(plan.depth), fits, key=lambda depth: replace(plan, depth=depth).orders()) - 1
-        advice = f"take --depth {depth}, or {advice}"
+        advice = f"take --depth {max(0, depth)}, or {advice}"
     raise UserError(
         f"{work.plan.says()} are at most {graph_report.count(work.plan.orders())} orders: if no two of them met in one "
         f"state, they would take {size(needed)}, and the disk has {size(free)} free; {advice}"

@@ -6,10 +6,11 @@ Each stage takes up what an earlier call left in the folder.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,6 @@ class Work:
 def run(work: Work) -> GraphRecord:
     """Explores, checks, builds, measures; the record of it all."""
     count, limits = work.processes or os.cpu_count() or 1, Limits(work.timeout, MEMORY)
-    work.folder.mkdir(parents=True, exist_ok=True)
     checked: checks.Verdicts | None = None
     with Graph(work.folder / GRAPH) as graph:
         with Bar() as bar, Pool(count, limits) as pool:
@@ -97,12 +97,19 @@ def run(work: Work) -> GraphRecord:
 def spent(graph: Graph, stage: str) -> Generator[None]:
     """Adds the seconds of a stage to those of earlier calls, however it ends."""
     began = time.perf_counter()
-    try:
-        yield
-    finally:
+
+    def book() -> None:
         before = graph.meta("seconds", {})
         graph.set_meta("seconds", {**before, stage: before.get(stage, 0.0) + time.perf_counter() - began})
         graph.commit(now=True)
+
+    try:
+        yield
+    except BaseException:
+        with suppress(sqlite3.Error):  # what went wrong first is what is said
+            book()
+        raise
+    book()
 
 
 def check(work: Work, graph: Graph, pool: Pool, bar: Bar) -> checks.Verdicts:

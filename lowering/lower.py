@@ -84,9 +84,13 @@ def through(
     passes, steps = split(schedule)
     stages: list[Stage] = []
     module = mlir.parse(state, problem.name)
-    for step in passes[:done]:
+    for index, step in enumerate(passes[:done], start=1):
         if mlir.PRELOAD in str(step):  # no state holds what it loaded
-            step.apply(module)
+            at(f"{index}: {step}")
+            try:
+                step.apply(module)
+            except PassError as error:
+                return Lowered(failure(error, index, step, folder, "00-input.mlir"), ())
     if done and folder is not None:
         (folder / "00-input.mlir").write_text(problem.ir)
     label, name = (f"from {done:02d}", "from") if done else ("input", "input")

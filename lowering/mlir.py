@@ -156,10 +156,12 @@ def verify(module: Any) -> None:
 
 def script_module(script: str) -> str:
     """The text of a whole transform script: a module as it is, or one around named sequences or around a mere body."""
-    if "transform.with_named_sequence" in script:
+    code = re.sub(r"//[^\n]*", lambda comment: " " * len(comment[0]), script)
+    if "transform.with_named_sequence" in code:
         return script
-    if "transform.named_sequence" in script:
-        return f"module attributes {{transform.with_named_sequence}} {{ {script}\n}}"  # no line is moved
+    first = code.find("transform.named_sequence")
+    if first >= 0:  # no line is moved; aliases stay before the module
+        return f"{script[:first]}module attributes {{transform.with_named_sequence}} {{ {script[first:]}\n}}"
     return f"""module attributes {{transform.with_named_sequence}} {{
           transform.named_sequence @__transform_main(%root: !transform.any_op) {{
             {script}

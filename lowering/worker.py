@@ -111,7 +111,7 @@ class Worker:
                         continue
                     return value if kind == "done" else Casualty("exception", value[0], step, value[1])
                 if time.monotonic() > deadline:
-                    return self.kill("timeout", f"no result after {self.limits.seconds:.0f} s", step)
+                    return self.kill("timeout", f"no result after {self.limits.seconds:g} s", step)
                 if self.resident() > self.limits.memory:
                     return self.kill("memory", f"more than {self.limits.memory >> 20} MiB of memory", step)
         except (EOFError, OSError):
@@ -173,6 +173,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
+            at("started")
             reply = ("done", function(argument, at))
         except Exception as error:  # noqa: BLE001  (the process boundary: whatever a candidate raises is its own failure)
             reply = ("raised", (f"{type(error).__name__}: {error}".splitlines()[0][:300], traceback.format_exc()))

@@ -123,7 +123,8 @@ def test_every_shape_gives_the_bits_of_arrays(instructions, engine):
 
 def test_code_needs_nothing_from_outside(engine):
     (file,) = engine[1].glob("*.o")
-    symbols = ELFFile(io.BytesIO(file.read_bytes())).get_section_by_name(".symtab").iter_symbols()
+    table = ELFFile(io.BytesIO(file.read_bytes())).get_section_by_name(".symtab")
+    symbols = table.iter_symbols()
     assert not [each.name for each in symbols if each["st_shndx"] == "SHN_UNDEF" and each.name]
 
 
@@ -136,7 +137,8 @@ def test_most_of_what_kernels_execute_is_native(instructions):
         "v_exp_legacy_f32", "v_log_legacy_f32", "v_fma_f16", "v_fma_legacy_f16", "v_frexp_exp_i32_f32",
         "v_frexp_exp_i32_f64", "v_frexp_exp_i16_f16", "v_frexp_mant_f16", "v_frexp_mant_f32", "v_frexp_mant_f64",
         "v_ldexp_f16", "v_ldexp_f32", "v_ldexp_f64", "v_div_scale_f32", "v_div_scale_f64", "v_div_fmas_f32",
-        "v_div_fmas_f64", "v_rcp_f16", "v_rsq_f16", "v_sqrt_f16", "v_cvt_f32_fp8", "v_cvt_f32_bf8", "v_cvt_pk_fp8_f32", "v_cvt_pk_bf8_f32",
+        "v_div_fmas_f64", "v_rcp_f16", "v_rsq_f16", "v_sqrt_f16", "v_cvt_f32_fp8", "v_cvt_f32_bf8",
+        "v_cvt_pk_fp8_f32", "v_cvt_pk_bf8_f32",
     }, left  # fmt: skip
 
 

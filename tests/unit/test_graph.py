@@ -83,3 +83,13 @@ def test_states_that_differ_only_where_a_pass_put_its_constants_are_one(file):
     """sccp puts constants into another order than the parser: the normal form forgets it."""
     _, edges = rows(file)
     assert any(edge.text == "sccp" and edge.kind == "cosmetic" for edge in edges)
+
+
+def test_a_signal_between_two_transactions_loses_nothing(tmp_path):
+    with Graph(tmp_path / "g.sqlite") as graph:
+        graph.add_root(state("a"))
+        graph.db.execute("COMMIT")  # where a signal can arrive: no transaction is open
+        graph.commit(now=True)
+        graph.record(1, "to b", state("b"))
+    with Graph(tmp_path / "g.sqlite") as graph:
+        assert len(graph) == 2

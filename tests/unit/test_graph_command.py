@@ -14,7 +14,9 @@ import pytest
 
 from lowering import graph_record, graph_report
 from lowering.core import UserError
+from lowering.graph import Graph
 from lowering.graph_command import Request, prepare
+from lowering.graph_run import spent
 
 LOWER = [sys.executable, "-P", "-m", "lowering.cli", "graph"]
 SMALL = ("--shape", "48x32x32", "--dtype", "f32")
@@ -230,3 +232,13 @@ def test_the_folder_has_one_name_in_every_process(tmp_path):
         for seed in ("1", "2", "3")
     }  # fmt: skip
     assert len(names) == 1
+
+
+def test_what_went_wrong_first_is_said(tmp_path):
+    def interrupted(graph):
+        with spent(graph, "explore"):
+            graph.db.execute("DROP TABLE meta")  # nothing can be booked any more
+            raise KeyboardInterrupt
+
+    with Graph(tmp_path / "g.sqlite") as graph, pytest.raises(KeyboardInterrupt):
+        interrupted(graph)

@@ -13,9 +13,10 @@ import numpy as np
 from lowering.targets.amdgpu.emulator import float_rules as rules
 from lowering.targets.amdgpu.emulator import lane_ops as o
 from lowering.targets.amdgpu.emulator.decode import Instruction, Operand
+from lowering.targets.amdgpu.emulator.integer_rules import dot
 from lowering.targets.amdgpu.emulator.kinds import NUMPY, constant
 from lowering.targets.amdgpu.emulator.operands import Unsupported, plain, register, writer
-from lowering.targets.amdgpu.emulator.vector_table import SATURATING, VECTOR, Operation, dot, op
+from lowering.targets.amdgpu.emulator.vector_table import SATURATING, VECTOR, Operation, op
 from lowering.targets.amdgpu.emulator.waves import Waves
 
 Array = np.ndarray[Any, Any]
