@@ -106,6 +106,7 @@ def matmuls():
     yield "matmul_f16_32", "float16", "float16", f32, even, tiles, {"matrix_instr_nonkdim": 32}
     yield "matmul_f16_odd", "float16", "float32", f32, odd, tiles, {}
     yield "matmul_f16_staged", "float16", "float32", f32, (128, 128, 128), tiles, {"num_stages": 2}
+    yield "matmul_f16_large", "float16", "float32", f32, (256, 256, 128), (128, 128, 64), {"num_stages": 2}
     yield "matmul_bf16", "bfloat16", "float32", f32, even, tiles, {}
     yield "matmul_bf16_out", "bfloat16", "bfloat16", f32, odd, tiles, {}
     yield "matmul_f32", "float32", "float32", f32, odd, (32, 32, 32), {}

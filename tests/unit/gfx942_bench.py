@@ -189,6 +189,22 @@ def with_signs(place: Place, kind: str, negative: bool, absolute: bool) -> Place
     return Place(f"-{text}" if negative else text, get, place.fill, place.index, place.register, place.uses_bus)
 
 
+def put(w: Waves, index: int, values: np.ndarray) -> None:
+    """Floats or bits into a register, or a pair."""
+    bits = raw(values)
+    if bits.itemsize == 8:
+        w.v[index], w.v[index + 1] = bits & np.uint64(0xFFFFFFFF), bits >> np.uint64(32)
+    else:
+        w.v[index] = bits
+
+
+def get(w: Waves, index: int, kind: type[np.generic]) -> np.ndarray:
+    """A register, or a pair, as a kind."""
+    if np.dtype(kind).itemsize == 8:
+        return (w.v[index].astype(np.uint64) | w.v[index + 1].astype(np.uint64) << np.uint64(32)).view(kind)
+    return w.v[index].view(kind)
+
+
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 

@@ -57,7 +57,8 @@ def code_of(line: str) -> bytes:
 
 def run(line: str, w: Waves, space: lds.Lds) -> None:
     """Executes a line."""
-    lds.bind(decode(code_of(line), 0), lambda: space)(w)
+    with np.errstate(all="ignore"):
+        lds.bind(decode(code_of(line), 0), lambda: space)(w)
 
 
 def taking(w: Waves) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from amdgcn import assemble
-from gfx942_bench import bind, draw, fresh
+from gfx942_bench import bind, draw, fresh, get, put
 from lane_oracle import ARRAYS, TYPES, declarations, fma16, ir, is_nan, order, raw
 
 from lowering.targets.amdgpu.emulator.decode import decode

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amdgcn import assemble
-from gfx942_bench import bind, draw, fresh, mask_of
+from gfx942_bench import bind, draw, fresh, get, mask_of, put
 from gfx942_lds_bench import READS
 from gfx942_scalar_cases import CASES as SCALAR
 from gfx942_vector_cases import CASES
@@ -35,22 +35,6 @@ def execute(lines: list[str], w: Waves) -> None:
 
 def state(mode: str = "some", seed: int = 1) -> Waves:
     return fresh(np.random.default_rng(seed), mode)
-
-
-def put(w: Waves, index: int, values: np.ndarray) -> None:
-    """Floats or bits into a register, or a pair."""
-    bits = raw(values)
-    if bits.itemsize == 8:
-        w.v[index], w.v[index + 1] = bits & np.uint64(0xFFFFFFFF), bits >> np.uint64(32)
-    else:
-        w.v[index] = bits
-
-
-def get(w: Waves, index: int, kind: type[np.generic]) -> np.ndarray:
-    """A register, or a pair, as a kind."""
-    if np.dtype(kind).itemsize == 8:
-        return (w.v[index].astype(np.uint64) | w.v[index + 1].astype(np.uint64) << np.uint64(32)).view(kind)
-    return w.v[index].view(kind)
 
 
 # --- lanes -----------------------------------------------------------------------------------------------------------
