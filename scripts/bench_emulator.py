@@ -109,7 +109,7 @@ def main() -> None:
             print(f"  {engine:7} {seconds:6.3f} s{bar}, {64 * count / seconds / 1e6:,.0f} M lane-instructions/s")
         plain, _ = timed(launch, Options(checks=False), repeats)
         races, _ = timed(launch, Options(checks=True), repeats)
-        counted = median(launch(Options(checks=False, watch=Statistics().watch)).seconds for _ in range(repeats))
+        counted = median(launch(Options(checks=False, watcher=Statistics())).seconds for _ in range(repeats))
         print(f"  race detector {races / plain:.2f}x, statistics {counted / plain:.2f}x (bars 2x, beside native)")
         array, _ = timed(launch, Options(engine="numpy", checks=False), repeats)
         array_races, _ = timed(launch, Options(engine="numpy", checks=True), repeats)

@@ -24,6 +24,7 @@ from lowering.targets.amdgpu.emulator.emulator import (
     Options,
     Value,
 )
+from lowering.targets.amdgpu.emulator.engine import Watcher
 from lowering.targets.amdgpu.emulator.findings import OnFault
 from lowering.targets.amdgpu.emulator.image import Image, KernelCode, load
 from lowering.targets.amdgpu.emulator.text import listing
@@ -91,6 +92,7 @@ def main(request: Request) -> int:
     for finding in result.findings:
         print(f"found     {finding}")
     if counted is not None:
+        counted.take(result)
         print("\n".join(statistics_text(counted, code, request.lds, block, given)))
     return 1 if request.strict and result.findings else 0
 
@@ -114,28 +116,43 @@ def options_of(request: Request, given: Sequence[Given], counted: statistics.Sta
     if order is None:
         raise UserError(f"--wave-order takes lock-step or random:SEED, found '{request.wave_order}'")
     seed = None if request.wave_order == "lock-step" else int(order[1] or 0)
-    trace = Trace(request.trace) if request.trace is not None else None
-
-    def watch(one: Instruction, w: Waves) -> None:
-        for each in (counted, trace):
-            if each is not None:
-                each.watch(one, w)
-
+    watchers = [each for each in (counted, Trace(request.trace) if request.trace is not None else None) if each]
     return Options(
         wave_order=seed,
         on_fault=request.on_fault,  # pyright: ignore[reportArgumentType]
         exact_matrix=request.mfma == "exact",
         max_instructions=request.max_instructions,
-        watch=watch if counted or trace else None,
+        watcher=Several(tuple(watchers)) if watchers else None,
         outputs=tuple(number for number, each in enumerate(given) if each.role == "out"),
     )
 
 
-@dataclass
+@dataclass(frozen=True)
+class Several:
+    """Several watchers as one."""
+
+    parts: tuple[Watcher, ...]
+
+    def wants(self, one: Instruction) -> bool:
+        """What any of them wants."""
+        return any(each.wants(one) for each in self.parts)
+
+    def watch(self, one: Instruction, w: Waves) -> None:
+        """Tells those that want it."""
+        for each in self.parts:
+            if each.wants(one):
+                each.watch(one, w)
+
+
+@dataclass(frozen=True)
 class Trace:
     """Prints what one wave of the first workgroup of each batch executes."""
 
     wave: int
+
+    def wants(self, one: Instruction) -> bool:
+        """All of it."""
+        return True
 
     def watch(self, one: Instruction, w: Waves) -> None:
         """Prints an instruction with how many lanes take part."""

@@ -57,10 +57,11 @@ global_store_dword v2, v4, s[8:9]
 """
 
 
+@pytest.mark.parametrize("engine", ["numpy", "native"])
 @pytest.mark.parametrize("order", [None, 1], ids=["lock-step", "random order"])
-def test_a_missing_barrier_is_a_race(order):
+def test_a_missing_barrier_is_a_race(order, engine):
     out = np.zeros(128, np.uint32)
-    options = Options(wave_order=order)
+    options = Options(wave_order=order, engine=engine)
     good = launch(LOAD + SHARE.format(barrier="s_barrier"), [out], block=(128, 1, 1), lds=512, options=options)
     assert not good.findings
     np.testing.assert_array_equal(out, np.arange(128)[::-1])
@@ -80,16 +81,25 @@ def test_a_random_order_shows_what_lock_step_hides():
     assert wrong == 4
 
 
-def test_the_same_value_written_twice_is_no_race():
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_the_same_value_written_twice_is_no_race(engine):
+    options = Options(engine=engine)
     body = LOAD + "v_mov_b32_e32 v5, 7\nv_mov_b32_e32 v6, 0\nds_write_b32 v6, v5\ns_waitcnt lgkmcnt(0)"
-    assert not launch(body, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64).findings
+    assert not launch(body, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64, options=options).findings
     other = LOAD + "v_mov_b32_e32 v6, 0\nds_write_b32 v6, v1\ns_waitcnt lgkmcnt(0)"
-    assert launch(other, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64).findings[0].kind == "race"
+    found = launch(other, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=64, options=options).findings
+    assert found[0].kind == "race"
 
 
-def test_lds_that_nobody_wrote():
+def test_bytes_of_one_dword_are_different_places():
+    body = LOAD + "ds_write_b8 v1, v1\ns_waitcnt lgkmcnt(0)"
+    assert not launch(body, [np.zeros(1, np.uint32)], block=(256, 1, 1), lds=256).findings
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_lds_that_nobody_wrote(engine):
     body = LOAD + "ds_write_b32 v2, v1\nds_read_b32 v4, v2 offset:256\ns_waitcnt lgkmcnt(0)"
-    (finding,) = launch(body, [np.zeros(1, np.uint32)], lds=512).findings
+    (finding,) = launch(body, [np.zeros(1, np.uint32)], lds=512, options=Options(engine=engine)).findings
     assert finding.kind == "unwritten LDS"
     assert "LDS address 0x100 was never written; at" in str(finding)
 

@@ -9,9 +9,11 @@ import pytest
 from amdgcn import assemble
 from elftools.elf.elffile import ELFFile
 
-from lowering.targets.amdgpu.emulator import native, packed, vector
+from lowering.targets.amdgpu.emulator import lds, native, native_lds, packed, vector
 from lowering.targets.amdgpu.emulator.decode import decode
+from lowering.targets.amdgpu.emulator.findings import Findings
 from lowering.targets.amdgpu.emulator.formats import opcodes
+from lowering.targets.amdgpu.emulator.lds import Lds
 from lowering.targets.amdgpu.emulator.native import Native, calls
 from lowering.targets.amdgpu.emulator.text import text
 from lowering.targets.amdgpu.emulator.vector_table import VECTOR
@@ -159,3 +161,50 @@ def test_a_cache_that_cannot_be_written_is_no_mistake(tmp_path, monkeypatch, ins
     file.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     assert Native(instructions[:1]).forms is not None
+
+
+ACCESSES = (
+    "ds_write_b8 v2, v4", "ds_write_b16 v2, v4", "ds_write_b32 v2, v4 offset:4", "ds_write_b64 v2, v[4:5]",
+    "ds_write_b96 v2, v[4:6]", "ds_write_b128 v2, v[4:7]", "ds_write2_b32 v2, v4, v6 offset0:1 offset1:3",
+    "ds_write2_b64 v2, v[4:5], v[6:7] offset1:2", "ds_read_u8 v8, v2",
+    "ds_read_u16 v8, v2", "ds_read_b32 v8, v2", "ds_read_b64 v[8:9], v2 offset:8", "ds_read_b96 v[8:10], v2",
+    "ds_read_b128 v[8:11], v2", "ds_read2_b32 v[2:3], v2 offset1:5", "ds_read2_b64 v[8:11], v2 offset1:1",
+    "ds_read2st64_b32 v[8:9], v2 offset1:1", "ds_read_b32 a5, v2", "ds_write_b32 v2, a5",
+)  # fmt: skip
+SIZE = 1024
+
+
+@pytest.mark.parametrize("unit", [4, 1])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_lds_accesses_are_those_of_arrays(aligned, unit):
+    """Random accesses with barriers between some of them: the same memory, registers and kinds of findings."""
+    code = [decode(each, 0, 256 * number) for number, each in enumerate(assemble(ACCESSES))]
+    for seed in range(12):
+        first, second = (accesses(code, seed, natively, aligned, unit) for natively in (False, True))
+        for a, b in zip(first[:3], second[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert first[3] == second[3]
+
+
+def accesses(code, seed, natively, aligned, unit):
+    """Memory, registers, who wrote, and the instructions that something was found at after each of 24 accesses."""
+    rng = np.random.default_rng(seed)
+    w = waves(4, np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
+    memory = Lds(SIZE, 2, Findings("warn", groups=np.arange(2)), True, unit)
+    found: list[set[int]] = []
+    for _ in range(24):
+        one = code[rng.integers(len(code))]
+        w.v[:12] = rng.integers(0, 2**32, (12, 4, 64), dtype=np.uint32)
+        # stores overlap whole or not at all: which of two lanes of one instruction comes first is not defined
+        w.v[2] = rng.integers(0, rng.integers(4, 600), (4, 64)) & (
+            ~63 if "write" in one.name else ~15 if aligned else ~0
+        )
+        w.v[2] += np.where(rng.random((4, 64)) < 0.002, np.uint32(2000), np.uint32(0))
+        w.put_lanes(EXEC, rng.random((4, 64)) < rng.choice([0.02, 0.5, 1.0]))
+        if rng.random() < 0.3:
+            memory.barrier(np.ones(2, bool))
+        arrays = lds.bind(one, lambda: memory)
+        (native_lds.bind(one, lambda: memory, arrays) if natively else arrays)(w)
+        found.append({address for _, address in memory.findings.found})
+    assert memory.shadow is not None
+    return memory.bytes_.copy(), w.v[:12].copy(), memory.shadow.writer.copy(), found

@@ -81,8 +81,9 @@ def test_a_kernel_is_counted():
     kernel = next(each for each in kernels() if each.name == "triton_matmul_f16_16")
     counted = Statistics()
     result = Emulator(kernel.image).launch(
-        kernel.kernel, kernel.grid, kernel.block, kernel.values(True), kernel.lds, Options(watch=counted.watch)
+        kernel.kernel, kernel.grid, kernel.block, kernel.values(True), kernel.lds, Options(watcher=counted)
     )
+    counted.take(result)
     classes = counted.by_class()
     assert sum(classes.values()) == result.instructions
     # 128x128x64 in 16x16x16 products
@@ -101,7 +102,7 @@ def test_the_worst_accesses_are_named():
     )
     counted = Statistics()
     Emulator(code_object(body, lds=8192)).launch(
-        "k", (1, 1, 1), (64, 1, 1), [np.zeros(2048, np.uint32)], options=Options(watch=counted.watch)
+        "k", (1, 1, 1), (64, 1, 1), [np.zeros(2048, np.uint32)], options=Options(watcher=counted)
     )
     rows = list(worst(counted))
     assert [(text, words) for _, text, words in rows] == [

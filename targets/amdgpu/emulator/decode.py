@@ -52,7 +52,7 @@ class Operand:
         return self.file in ("s", "v", "a")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instruction:
     """One decoded instruction. `fields` are its bit fields; `literal` the constant that follows it."""
 

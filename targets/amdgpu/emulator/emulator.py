@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import dispatch
-from lowering.targets.amdgpu.emulator.decode import reachable
+from lowering.targets.amdgpu.emulator import dispatch, lds
+from lowering.targets.amdgpu.emulator.decode import Instruction, reachable
 from lowering.targets.amdgpu.emulator.dispatch import Dim3, Grid, Pointers
-from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watch, run_batch
+from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watcher, run_batch
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault, Unwritten
 from lowering.targets.amdgpu.emulator.image import Image, ImageError, KernelCode, load
 from lowering.targets.amdgpu.emulator.lds import Lds
@@ -74,20 +74,21 @@ class Options:
     checks: bool = True
     max_instructions: int = 10**10
     workgroups: tuple[int, ...] | None = None
-    watch: Watch | None = None
+    watcher: Watcher | None = None
     outputs: tuple[int, ...] = ()
     engine: Literal["numpy", "native"] = "native"
 
 
 @dataclass(frozen=True)
 class EmulationResult:
-    """What came of a launch: findings, wave-instructions executed, workgroups run, seconds it took here."""
+    """What came of a launch: findings, wave-instructions, workgroups, seconds here; how often each was executed."""
 
     findings: tuple[Finding | Unwritten, ...]
     instructions: int
     workgroups: int
     of_workgroups: int
     seconds: float
+    executed: Mapping[Instruction, int] = field(repr=False)
 
 
 @dataclass
@@ -118,11 +119,14 @@ class Emulator:
     def program(self, entry: int, options: Options) -> Program:
         """The decoded code from an entry; kept, unless somebody watches."""
         key = (entry, options.exact_matrix, options.engine)
-        if key in self.programs and options.watch is None:
+        if key in self.programs and options.watcher is None:
+            self.programs[key].counts.clear()
             return self.programs[key]
-        native = Native(reachable(self.image.code, entry)) if options.engine == "native" else None
-        made = Program(self.image.code, self.base, self.here, options.exact_matrix, native, options.watch)
-        if options.watch is None:
+        code = reachable(self.image.code, entry)
+        native = Native(code) if options.engine == "native" else None
+        made = Program(self.image.code, self.base, self.here, options.exact_matrix, native, options.watcher)
+        made.lds_unit = min((4, *(lds.size_of(one) for one in code if lds.is_access(one))))
+        if options.watcher is None:
             self.programs[key] = made
         return made
 
@@ -207,6 +211,7 @@ class Emulator:
             len(launch.numbers),
             grid.count,
             time.perf_counter() - began,
+            launch.program.executed(),
         )
 
     def hold(self, data: bytes, name: str) -> int:
@@ -254,7 +259,7 @@ class Launch:
             order = self.rng.permuted(order, axis=0)
         w = waves(each * groups, np.tile(np.arange(groups), each), order.reshape(-1))
         self.findings.groups = numbers
-        memory = Lds(self.lds_bytes, groups, self.findings, self.options.checks)
+        memory = Lds(self.lds_bytes, groups, self.findings, self.options.checks, self.program.lds_unit)
         self.emulator.machine = Machine(self.emulator.memory, memory, self.findings)
         used, first = self.emulator.memory.used, len(self.emulator.memory.regions)
         self.start(w, numbers)

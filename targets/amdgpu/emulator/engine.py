@@ -7,13 +7,14 @@ to its next barrier, in an order drawn anew for every stretch: what only lock-st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import lds, packed, scalar, vector, vmem
+from lowering.targets.amdgpu.emulator import lds, native_lds, packed, scalar, vector, vmem
 from lowering.targets.amdgpu.emulator.decode import ENDS, DecodeError, Instruction, decode
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Endless
 from lowering.targets.amdgpu.emulator.matrix_steps import Cache
@@ -26,6 +27,19 @@ from lowering.targets.amdgpu.emulator.waves import EXEC, VCC, Waves
 Array = np.ndarray[Any, Any]
 Step = Callable[[Waves], None]
 Watch = Callable[[Instruction, Waves], None]
+
+
+class Watcher(Protocol):
+    """Who is told of instructions before they are executed."""
+
+    def wants(self, one: Instruction) -> bool:
+        """Whether it is to be told of an instruction."""
+        ...
+
+    def watch(self, one: Instruction, w: Waves) -> None:
+        """Is told of one that the active waves are about to execute."""
+        ...
+
 
 BRANCHES = ("s_branch", "s_cbranch_")
 JUMPS = frozenset({"s_setpc_b64", "s_swappc_b64"})
@@ -61,18 +75,35 @@ class Program:
         machine: vmem.Get,
         exact: bool,
         native: Native | None = None,
-        watch: Watch | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.code, self.base, self.machine, self.exact = code, base, machine, exact
-        self.native, self.watch = native, watch
+        self.native, self.watcher = native, watcher
+        self.lds_unit = 4  # bytes: the smallest LDS access of the code, up to a dword
+        self.counts: Counter[int] = Counter()  # how often waves went through the block at an address
         self.blocks: dict[int, Block] = {}
         self.fragments: Cache = {}
+
+    def local(self) -> lds.Lds:
+        """The workgroup memory of the current batch."""
+        return self.machine().lds
 
     def block(self, address: int) -> Block:
         """The block that begins at an address of the code object."""
         if address not in self.blocks:
             self.blocks[address] = self.decoded(address)
         return self.blocks[address]
+
+    def executed(self) -> Mapping[Instruction, int]:
+        """How many waves executed each instruction."""
+        found: Counter[int] = Counter()
+        instructions: dict[int, Instruction] = {}
+        for address, count in self.counts.items():
+            block = self.blocks[address]
+            for one in (*block.instructions, block.last):
+                found[one.address] += count
+                instructions[one.address] = one
+        return {instructions[address]: count for address, count in found.items()}
 
     def decoded(self, address: int) -> Block:
         """Decodes up to the next instruction that decides where to go on. Raises EmulationError."""
@@ -94,9 +125,9 @@ class Program:
             found = self.bind(one)
         except Unsupported as error:
             return refusal(one, str(error))
-        if self.watch is None:
+        if self.watcher is None or not self.watcher.wants(one):
             return found
-        watch = self.watch
+        watch: Watch = self.watcher.watch
 
         def watched(w: Waves) -> None:
             watch(one, w)
@@ -115,7 +146,8 @@ class Program:
         if form == "SMEM":
             return vmem.bind_scalar(one, self.machine)
         if form == "DS":
-            return lds.bind(one, lambda: self.machine().lds)
+            arrays = lds.bind(one, self.local)
+            return arrays if self.native is None else native_lds.bind(one, self.local, arrays)
         if form in ("FLAT", "GLOBAL", "SCRATCH", "MUBUF"):
             return vmem.bind(one, self.machine)
         if self.native is not None and (step := self.native.bind(one)) is not None:
@@ -186,9 +218,10 @@ class Team:
             block = self.program.block(at)
             for step in block.steps:
                 step(w)
+            self.program.counts[at] += count
             self.budget.spend(count * (len(block.steps) + 1))
-            if self.program.watch is not None:
-                self.program.watch(block.last, w)
+            if self.program.watcher is not None and self.program.watcher.wants(block.last):
+                self.program.watcher.watch(block.last, w)
             after = self.follow(block.last)
             if after is None or not whole:
                 return

@@ -36,6 +36,14 @@ class Shadow:
     reader: Array
     epoch: Array  # of each workgroup: 1 + the barriers it has passed
 
+    @property
+    def addresses(self) -> tuple[int, int, int, int]:
+        """For native code: the tables and the unit as a shift."""
+        return (*self.places, self.unit.bit_length() - 1)
+
+    def __post_init__(self) -> None:
+        self.places = (self.writer.ctypes.data, self.reader.ctypes.data, self.epoch.ctypes.data)
+
 
 @dataclass
 class Lds:
@@ -53,6 +61,7 @@ class Lds:
     def __post_init__(self) -> None:
         self.stride = -(-max(self.size, 16) // 16) * 16
         self.bytes_ = np.zeros(self.groups * self.stride, np.uint8)
+        self.bytes_at = self.bytes_.ctypes.data
         self.shadow = None
         if self.checked:
             units = self.bytes_.size // self.unit
@@ -128,16 +137,7 @@ class Lds:
         unit = place // self.shadow.unit
         epoch, number, tag = self.tags(one, w, lanes)
         last = self.shadow.writer[unit]
-        unwritten = last == 0
-        if unwritten.any():
-            self.findings.add(
-                "unwritten LDS",
-                one,
-                w,
-                unwritten,
-                lanes,
-                lambda i: f"LDS address {int(address[i]):#x} was never written",
-            )
+        self.unwritten(one, w, last == 0, lanes, address)
         self.race(one, w, (last >> 40 == epoch) & (last >> 32 & 63 != number), lanes, address, last, "read", "written")
         before = self.shadow.reader[unit]
         others = (before >> 40 == epoch) & (before >> 32 & 63 != number)
@@ -165,6 +165,12 @@ class Lds:
         self.shadow.writer[unit] = tag
         last = self.shadow.writer[unit]
         self.race(one, w, (last >> 32 != tag >> 32) & loses, lanes, address, last, "write", "written")
+
+    def unwritten(self, one: Instruction, w: Waves, bad: Array, lanes: Array, address: Array) -> None:
+        """Reports reads of what nobody wrote, where there are any."""
+        if bad.any():
+            words: Callable[[int], str] = lambda i: f"LDS address {int(address[i]):#x} was never written"  # noqa: E731
+            self.findings.add("unwritten LDS", one, w, bad, lanes, words)
 
     def race(
         self, one: Instruction, w: Waves, bad: Array, lanes: Array, address: Array, last: Array, does: str, did: str
@@ -236,6 +242,11 @@ def addresses(one: Instruction, w: Waves, lanes: Array, offset: int) -> Array:
     """The byte address of each lane; it wraps at 32 bits."""
     base = values(w, one.fields["addr"], 1, lanes)[0]
     return base + np.uint32(offset)
+
+
+def is_access(one: Instruction) -> bool:
+    """Whether it is a plain load or store of LDS."""
+    return one.opcode.format == "DS" and one.name.startswith(("ds_read", "ds_write")) and "addtid" not in one.name
 
 
 def size_of(one: Instruction) -> int:

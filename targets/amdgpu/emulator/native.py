@@ -385,6 +385,7 @@ def machine() -> Any:
 def emitted(text: str) -> bytes:
     """Optimises and emits a module."""
     found = llvm.parse_assembly(text)
+    found.verify()  # what does not verify would take the process down
     made = machine()
     found.triple = made.triple
     found.data_layout = str(made.target_data)

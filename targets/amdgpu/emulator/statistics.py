@@ -5,6 +5,7 @@ Counts are exact for the workgroups that ran; nothing here is a time.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from lowering.core import Target
 from lowering.targets.amdgpu.emulator import lds, lds_banks, vmem
 from lowering.targets.amdgpu.emulator.decode import Instruction
+from lowering.targets.amdgpu.emulator.emulator import EmulationResult
 from lowering.targets.amdgpu.emulator.image import Descriptor
 from lowering.targets.amdgpu.emulator.matrix import shapes
 from lowering.targets.amdgpu.emulator.text import text, two_offsets
@@ -69,36 +71,50 @@ class Traffic:
 
 @dataclass
 class Statistics:
-    """Counts a launch by watching it; give `watch` to the launch's options."""
+    """Counts a launch: it watches memory accesses (`Options.watcher`), and takes the rest from the result.
 
-    counts: Counter[int] = field(default_factory=Counter[int])  # wave-instructions by address
-    instructions: dict[int, Instruction] = field(default_factory=dict[int, Instruction])
+    Accesses of one instruction repeat their pattern from wave to wave and turn to turn, so a pattern is counted once.
+    """
+
+    counts: Counter[Instruction] = field(default_factory=Counter[Instruction])  # wave-instructions
+    known: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict[tuple[object, ...], tuple[int, ...]])
     lds: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
     memory: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
     locate: dict[int, vmem.Locate] = field(default_factory=dict[int, vmem.Locate])
 
-    def watch(self, one: Instruction, w: Waves) -> None:
-        """Counts one instruction of the waves that are at it."""
-        self.counts[one.address] += w.count if w.uniform else int(w.active.sum())
-        self.instructions[one.address] = one
+    def wants(self, one: Instruction) -> bool:
+        """LDS and global memory accesses."""
         form = one.opcode.format
-        if form == "DS" and one.name.startswith(("ds_read", "ds_write")):
+        if form == "DS":
+            return one.name.startswith(("ds_read", "ds_write"))
+        return form in ("GLOBAL", "MUBUF") and ("_load_" in one.name or "_store_" in one.name)
+
+    def watch(self, one: Instruction, w: Waves) -> None:
+        """Counts one access of the waves that are at it."""
+        if one.opcode.format == "DS":
             self.conflicts(one, w)
-        elif form in ("GLOBAL", "MUBUF") and ("_load_" in one.name or "_store_" in one.name):
+        else:
             self.coalescing(one, w)
+
+    def take(self, result: EmulationResult) -> None:
+        """Adds the instructions of a launch."""
+        self.counts.update(result.executed)
 
     def conflicts(self, one: Instruction, w: Waves) -> None:
         """Bank conflicts of an LDS access; one of two places is two accesses."""
         known = self.lds.setdefault(one.address, Traffic(one))
         nbytes, base = lds.size_of(one), w.v[one.fields["addr"]]
-        offsets = (
-            lds.pair_offsets(one, nbytes) if two_offsets(one) else (one.fields["offset0"] | one.fields["offset1"] << 8,)
-        )
-        known.waves += int(w.mask.any(axis=1).sum())
-        for offset in offsets:
-            taken, least = lds_banks.cycles(base + np.uint32(offset), w.mask, nbytes, one.name.startswith("ds_read"))
-            known.taken, known.least = known.taken + taken, known.least + least
-            known.bytes += int(w.mask.sum()) * nbytes
+        alone = one.fields["offset0"] | one.fields["offset1"] << 8
+        offsets = lds.pair_offsets(one, nbytes) if two_offsets(one) else (alone,)
+        key = (one.address, digest(base), 0 if w.full else digest(w.mask), w.count)
+        if key not in self.known:
+            is_read = one.name.startswith("ds_read")
+            found = [lds_banks.cycles(base + np.uint32(offset), w.mask, nbytes, is_read) for offset in offsets]
+            lanes, waves = int(w.mask.sum()), int(w.mask.any(axis=1).sum())
+            self.known[key] = (sum(n for n, _ in found), sum(n for _, n in found), lanes * nbytes * len(offsets), waves)
+        taken, least, moved, waves = self.known[key]
+        known.taken, known.least = known.taken + taken, known.least + least
+        known.bytes, known.waves = known.bytes + moved, known.waves + waves
 
     def coalescing(self, one: Instruction, w: Waves) -> None:
         """Lines that each wave's access touches."""
@@ -113,25 +129,31 @@ class Statistics:
             inside = place.limit > 0
             address, wave = address[inside], wave[inside]
         known = self.memory.setdefault(one.address, Traffic(one))
-        amount = np.bincount(wave, minlength=w.count) * nbytes
-        known.waves += int((amount > 0).sum())
-        known.bytes += int(amount.sum())
-        for line in LINES:
-            known.lines[line] += touched(address, wave, nbytes, line)
-            known.ideal[line] += int((-(-amount // line)).sum())
+        start = address[:1] // np.uint64(LINES[-1]) * np.uint64(LINES[-1])  # a pattern may begin at any line
+        key = (one.address, digest(address - start), digest(wave), w.count)
+        if key not in self.known:
+            amount = np.bincount(wave, minlength=w.count) * nbytes
+            counted = [touched(address, wave, nbytes, line) for line in LINES]
+            ideal = [int((-(-amount // line)).sum()) for line in LINES]
+            self.known[key] = (*counted, *ideal, int(amount.sum()), int((amount > 0).sum()))
+        *lines, moved, waves = self.known[key]
+        known.bytes, known.waves = known.bytes + moved, known.waves + waves
+        for n, line in enumerate(LINES):
+            known.lines[line] += lines[n]
+            known.ideal[line] += lines[len(LINES) + n]
 
     def by_class(self) -> Mapping[str, int]:
         """Wave-instructions of each class."""
         found: Counter[str] = Counter()
-        for address, count in self.counts.items():
-            found[class_of(self.instructions[address])] += count
+        for one, count in self.counts.items():
+            found[class_of(one)] += count
         return {name: found[name] for name in CLASSES if found[name]}
 
     def by_mnemonic(self) -> Mapping[str, int]:
         """Wave-instructions of each mnemonic, most frequent first."""
         found: Counter[str] = Counter()
-        for address, count in self.counts.items():
-            found[self.instructions[address].name] += count
+        for one, count in self.counts.items():
+            found[one.name] += count
         return dict(found.most_common())
 
     def matrix_cycles(self, target: Target) -> tuple[int, int, tuple[str, ...]]:
@@ -148,6 +170,11 @@ class Statistics:
             else:
                 unknown[name] = None
         return count, total, tuple(unknown)
+
+
+def digest(values: Array) -> int:
+    """A checksum of an array's bytes."""
+    return zlib.crc32(np.ascontiguousarray(values).data)
 
 
 def touched(address: Array, wave: Array, nbytes: int, line: int) -> int:

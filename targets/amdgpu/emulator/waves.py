@@ -32,6 +32,7 @@ class Waves:
             v.strides[0] // 4,
         )  # for native code: address, dwords between registers
         self.s_at, self.s_stride = s.ctypes.data, s.strides[0] // 4
+        self.group_at, self.number_at = group.ctypes.data, number.ctypes.data
         self.flags = np.zeros((v.shape[1], LANES), np.uint8)  # where native code puts a comparison's results
         self.count = v.shape[1]
         self.shape = (self.count, LANES)
