@@ -109,7 +109,7 @@ def checked(record: BisectRecord) -> Iterator[str]:
     counts = ((record.right, "right"), (record.wrong, "wrong"), (record.unchecked, "not checkable"))
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
     rest = record.states - sum(count for count, _ in counts)
-    wrong = found is not None and found.does == "wrong"
+    wrong = record.wrong > 0 or (found is not None and found.does == "wrong")
     why = "a wrong one is searched for by halving" if wrong else "the last one that was made is right"
     halving = f"; not looked at: {rest}, since {why}" if rest and words and (wrong or record.right) else ""
     yield f"{counted(record.states, 'state')} of {record.on}: {words or 'none checked'}{halving}"

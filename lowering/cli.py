@@ -284,44 +284,6 @@ def bisect_command(
     return command.main(command.Request(**words))
 
 
-@app.command("emulate")
-def emulate_command(
-    image: Annotated[str, typer.Argument(metavar="FILE", help="A gfx942 code object (HSACO).")],
-    grid: Annotated[str, typer.Option(help="Workgroups: X,Y,Z.")],
-    block: Annotated[str, typer.Option(help="Work-items a workgroup: X,Y,Z.")],
-    kernel: Annotated[str, typer.Option(help="Its name.", show_default="the only one")] = "",
-    lds: Annotated[int, typer.Option(min=0, help="Bytes of dynamic LDS.")] = 0,
-    arg: Annotated[
-        list[str],
-        typer.Option(
-            help="In order: in:FILE.npy, out:FILE.npy[:64x64xf32], inout:FILE.npy, i32:7 (i8 to f64), null, raw:HEX."
-        ),
-    ] = [],  # noqa: B006
-    stats: Annotated[bool, typer.Option("--stats", help="Count instructions, conflicts, lines, occupancy.")] = False,
-    trace: Annotated[int | None, typer.Option(min=0, help="Print what this wave executes.")] = None,
-    mfma: Annotated[str, typer.Option(help="fast, or exact: the rounding of CDNA3 hardware.")] = "fast",
-    wave_order: Annotated[str, typer.Option(help="lock-step, or random:SEED.")] = "lock-step",
-    on_fault: Annotated[str, typer.Option(help="error, warn or zero.")] = "error",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on any finding.")] = False,
-    max_instructions: Annotated[int, typer.Option(min=1, help="Wave-instructions before it is given up.")] = 10**9,
-) -> int:
-    """Runs a gfx942 kernel without a device, and checks every access."""
-    words = locals()
-    from lowering.targets.amdgpu import emulate
-
-    return emulate.main(emulate.Request(**words))
-
-
-@app.command("disasm")
-def disasm_command(
-    image: Annotated[str, typer.Argument(metavar="FILE", help="A gfx942 code object (HSACO).")],
-) -> int:
-    """Shows the kernels of a gfx942 code object: arguments, descriptor, instructions."""
-    from lowering.targets.amdgpu import emulate
-
-    return emulate.disassemble(image)
-
-
 @app.command("diff")
 def diff_command(
     first: Annotated[str, typer.Argument(metavar="RUN-A", help="A run's number, its folder, or `last`.")],
@@ -340,6 +302,44 @@ def diff_command(
 
     form = "json" if as_json else "markdown" if markdown else "text"
     return diff_report.main(first, second, Path(runs), 0 if full else lines, form)
+
+
+@app.command("emulate")
+def emulate_command(
+    image: Annotated[str, typer.Argument(metavar="FILE", help="An AMD GPU's code object (HSACO).")],
+    grid: Annotated[str, typer.Option(help="Workgroups: X,Y,Z.")],
+    block: Annotated[str, typer.Option(help="Work-items a workgroup: X,Y,Z.")],
+    kernel: Annotated[str, typer.Option(help="Its name.", show_default="the only one")] = "",
+    lds: Annotated[int, typer.Option(min=0, help="Bytes of dynamic LDS.")] = 0,
+    arg: Annotated[
+        list[str],
+        typer.Option(
+            help="In order: in:FILE.npy, out:FILE.npy[:64x64xf32], inout:FILE.npy, i32:7 (i8 to f64), null, raw:HEX."
+        ),
+    ] = [],  # noqa: B006
+    stats: Annotated[bool, typer.Option("--stats", help="Count instructions, conflicts, lines, occupancy.")] = False,
+    trace: Annotated[int | None, typer.Option(min=0, help="Print what this wave executes.")] = None,
+    mfma: Annotated[str, typer.Option(help="fast, or exact: the rounding of CDNA3 hardware.")] = "fast",
+    wave_order: Annotated[str, typer.Option(help="lock-step, or random:SEED.")] = "lock-step",
+    on_fault: Annotated[str, typer.Option(help="error, warn or zero.")] = "error",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on any finding.")] = False,
+    max_instructions: Annotated[int, typer.Option(min=1, help="Wave-instructions before it is given up.")] = 10**9,
+) -> int:
+    """Runs an AMD GPU's kernel without a device, and checks every access."""
+    words = locals()
+    from lowering.targets.amdgpu import emulate
+
+    return emulate.main(emulate.Request(**words))
+
+
+@app.command("disasm")
+def disasm_command(
+    image: Annotated[str, typer.Argument(metavar="FILE", help="An AMD GPU's code object (HSACO).")],
+) -> int:
+    """Shows the kernels of a code object: arguments, descriptor, instructions."""
+    from lowering.targets.amdgpu import emulate
+
+    return emulate.disassemble(image)
 
 
 def run(arguments: list[str]) -> int:

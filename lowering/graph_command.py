@@ -68,6 +68,7 @@ def main(request: Request) -> int:
     check_words(request)
     work = prepare(request)
     aside = sys.stderr if request.as_json or request.markdown else sys.stdout
+    make_folder(work.folder)
     print(announced(work), file=aside, flush=True)
     record = kept(work, tuple(request.export))
     if request.as_json:
@@ -77,17 +78,19 @@ def main(request: Request) -> int:
     return graph_report.exit_code(record)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the graph's folder. Raises UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write '{folder.parent}': {error.strerror}; name another folder with --runs") from None
+
+
 def kept(work: Work, exports: tuple[str, ...]) -> GraphRecord:
     """The record of the work, written with its report and exports.
 
-    Where it ends early, says what is kept; raises UserError where the disk is full, or the folder cannot be made.
+    Where it ends early, says what is kept; raises UserError where the disk is full.
     """
-    try:
-        work.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write '{work.folder.parent}': {error.strerror}; name another folder with --runs"
-        ) from None
     try:
         record = replace(run(work), exports=exports)
         written(work, record)
@@ -96,7 +99,7 @@ def kept(work: Work, exports: tuple[str, ...]) -> GraphRecord:
         print(f"what was found is kept in {work.folder}: the same command goes on from there", file=sys.stderr)
         raise
     except (sqlite3.OperationalError, OSError) as error:
-        full = error.sqlite_errorcode in FULL if isinstance(error, sqlite3.Error) else error.errno == errno.ENOSPC
+        full = error.sqlite_errorcode & 255 in FULL if isinstance(error, sqlite3.Error) else error.errno == errno.ENOSPC
         if not full:
             raise
         raise UserError(

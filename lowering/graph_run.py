@@ -67,6 +67,7 @@ class Work:
 def run(work: Work) -> GraphRecord:
     """Explores, checks, builds, measures; the record of it all."""
     count, limits = work.processes or os.cpu_count() or 1, Limits(work.timeout, MEMORY)
+    work.folder.mkdir(parents=True, exist_ok=True)
     checked: checks.Verdicts | None = None
     with Graph(work.folder / GRAPH) as graph:
         with Bar() as bar, Pool(count, limits) as pool:

@@ -102,10 +102,12 @@ class Worker:
             while True:
                 if connection.poll(0.05):
                     kind, value = pickle.loads(connection.recv_bytes())
+                    if each_step and kind in ("step", "alive"):
+                        deadline = time.monotonic() + self.limits.seconds
+                    if kind == "alive":
+                        continue
                     if kind == "step":
                         step = value
-                        if each_step:
-                            deadline = time.monotonic() + self.limits.seconds
                         if on_step is not None:
                             on_step(value)
                         continue
@@ -173,7 +175,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         try:
-            at("started")
+            connection.send_bytes(pickle.dumps(("alive", None)))  # what the process took to start is behind it
             reply = ("done", function(argument, at))
         except Exception as error:  # noqa: BLE001  (the process boundary: whatever a candidate raises is its own failure)
             reply = ("raised", (f"{type(error).__name__}: {error}".splitlines()[0][:300], traceback.format_exc()))
