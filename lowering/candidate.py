@@ -17,7 +17,7 @@ from lowering.core import Binary, Failure, PassError, Problem, Target
 from lowering.given import Values, verify_given
 from lowering.lower import Stage, lower
 from lowering.passes import pipeline
-from lowering.targets.executor import DeviceError, Executor, Program
+from lowering.targets.executor import Counting, DeviceError, Executor, Program
 from lowering.targets.families import FAMILIES
 
 SUFFIX = {"obj": "o", "llvm": "ll", "asm": "s"}  # where a file's suffix is not the format's name
@@ -58,6 +58,7 @@ class Outcome:
     checks: tuple[verify.Check, ...] = ()
     timing: timing.Timing | None = None
     word: str = "none"  # measured | emulated
+    counted: tuple[str, ...] = ()  # what an emulated run executed, in words
     seconds: dict[str, float] = field(default_factory=dict)
 
     def check_rows(self) -> list[dict[str, Any]]:
@@ -106,13 +107,15 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
             return replace(built, words="failed", failure=small)
         whole: tuple[verify.Check, ...] | None = None
         words = ""
+        counted: tuple[str, ...] = ()
         if (job.checks in ("auto", "full") or job.witness is None) and all(check.ok for check in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
                 whole, words = checked_full(job, program, arithmetic)
+                counted = program.counted if isinstance(program, Counting) else ()
         verdict = verify.verdict(small, whole, words)
         clock.lap("verify")
-        done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
+        done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks, counted=counted)
         done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
         if verdict.wrong:
             return replace(done, failure=Failure("verify", "wrong", verdict.words.removeprefix("WRONG: ")))

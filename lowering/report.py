@@ -63,6 +63,8 @@ def sections(record: Record) -> Iterator[Section]:
     yield from stages(record)
     yield from binary(record)
     yield from verdict(record)
+    if record.counted:
+        yield Section("emulated", tuple(record.counted))
     yield from time(record)
     yield from failure(record)
     yield Section("files", (f"{record.folder} ({', '.join(files(record))})",))

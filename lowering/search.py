@@ -153,6 +153,7 @@ def to_record(
         launches=[launch_record(launch) for launch in binary.launches] if binary else [],
         outcome=outcome.words,
         word=outcome.word,  # type: ignore[arg-type]
+        counted=list(outcome.counted),
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
         timing=store.TimingRecord(**row) if (row := outcome.timing_row()) else None,
         failure=failure_record(outcome.failure, outcome, folder, proposal, options) if outcome.failure else None,

@@ -142,6 +142,7 @@ class Record(Value):
     kernels: list[KernelRecord] = []
     outcome: str  # 'verified (...)', 'built, not executed: ...', 'WRONG: ...' or 'failed'
     word: Literal["measured", "emulated", "none"] = "none"
+    counted: list[str] = []  # what an emulated run executed
     launches: list[LaunchRecord] = []
     checks: list[CheckRecord] = []
     timing: TimingRecord | None = None

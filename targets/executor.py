@@ -64,6 +64,16 @@ class Program(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """What a program has beside that where its runs are counted."""
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """What its first run executed, in words."""
+        ...
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """What a program has beside that where a run of all workgroups would take long."""
 

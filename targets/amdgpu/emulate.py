@@ -175,11 +175,7 @@ def statistics_text(
     lines.append(f"the buffers hold {moved:,} bytes, the least that must be moved where each is used whole")
     waves = -(-block[0] * block[1] * block[2] // 64)
     lds = code.descriptor.group_segment + dynamic_lds
-    fits = statistics.occupancy(code.descriptor, lds, waves, target)
-    lines.append(
-        f"occupancy: {fits.waves} waves a SIMD, limited by {fits.limit} (registers {fits.by_registers}, "
-        f"LDS {fits.by_lds}, workgroup size {fits.by_size})"
-    )
+    lines.append(str(statistics.occupancy(code.descriptor, lds, waves, target)))
     lines += [f"  {address}  {text}: {words}" for address, text, words in statistics.worst(counted)]
     names = [f"{name} {count:,}" for name, count in counted.by_mnemonic().items()]
     lines += ["by mnemonic: " + ", ".join(names)]

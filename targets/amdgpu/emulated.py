@@ -8,7 +8,7 @@ that nobody wrote are findings of a run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal
 
@@ -16,10 +16,12 @@ import numpy as np
 
 from lowering.core import Binary, Buffer, Launch, Scalar, Workspace
 from lowering.dtypes import lookup
+from lowering.targets import chips
 from lowering.targets.amdgpu.emulator.dispatch import Grid
 from lowering.targets.amdgpu.emulator.emulator import EmulationError, EmulationResult, Emulator, ImageError, Options
 from lowering.targets.amdgpu.emulator.findings import Endless
 from lowering.targets.amdgpu.emulator.memory import BASE, Region
+from lowering.targets.amdgpu.emulator.statistics import Statistics, lines_of, occupancy
 from lowering.targets.executor import DeviceError, contiguous, packed, refuse_tensor_maps, workspaces
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +54,7 @@ class EmulatedProgram:
             raise DeviceError(str(error)) from None
         self.binary, self.runs = binary, 0
         self.findings: tuple[str, ...] | None = ()
+        self.counted: tuple[str, ...] = ()
         self.memory = self.emulator.memory
         self.own = tuple(self.memory.regions)
         self.scratch = {index: self.allocate(space.bytes) for index, space in workspaces(binary).items()}
@@ -107,7 +110,10 @@ class EmulatedProgram:
             for index, space in spaces.items():
                 if space.zeroed:
                     self.memory.write(self.scratch[index], bytes(space.bytes))
-            found = [self.one(launch, pointers, options) for launch in self.binary.launches]
+            counts = None if self.counted else Statistics()  # of the first run
+            found = [self.one(launch, pointers, replace(options, watcher=counts)) for launch in self.binary.launches]
+            if counts is not None:
+                self.counted = self.words(counts, found)
             self.findings = tuple(str(each) for result in found for each in result.findings)
         except EmulationError as error:
             raise DeviceError(str(error), kind="timeout" if isinstance(error, Endless) else "unsupported") from None
@@ -115,6 +121,18 @@ class EmulatedProgram:
             raise DeviceError(str(error)) from None
         finally:
             self.memory.regions = kept
+
+    def words(self, counts: Statistics, found: Sequence[EmulationResult]) -> tuple[str, ...]:
+        """What was counted of a run, and what bounds the occupancy of the kernel."""
+        for each in found:
+            counts.take(each)
+        chip = chips("amdgpu")[0]
+        launch = self.binary.launches[0]
+        descriptor = self.emulator.image.kernel(launch.kernel).descriptor
+        lds, waves = descriptor.group_segment + launch.shared_bytes, Grid(launch.grid, launch.block).waves
+        ran = ", ".join(f"{each.workgroups} of {each.of_workgroups} workgroups" for each in found)
+        first, *rest = lines_of(counts, chip)
+        return (f"in {ran}: {first}", *rest, str(occupancy(descriptor, lds, waves, chip)))
 
     def one(self, launch: Launch, pointers: Sequence[int], options: Options) -> EmulationResult:
         """Runs one launch."""

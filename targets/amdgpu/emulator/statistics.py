@@ -194,6 +194,12 @@ class Occupancy:
     by_lds: int
     by_size: int
 
+    def __str__(self) -> str:
+        return (
+            f"occupancy: {self.waves} waves a SIMD, limited by {self.limit} (registers {self.by_registers}, "
+            f"LDS {self.by_lds}, workgroup size {self.by_size})"
+        )
+
 
 def occupancy(descriptor: Descriptor, lds_bytes: int, waves_a_group: int, target: Target) -> Occupancy:
     """Waves a SIMD by registers, LDS and the size of workgroups; the chip's numbers are its facts."""
