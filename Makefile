@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 RUN    := PYTHONSAFEPATH=1 $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format check bench clean
+.PHONY: help setup demo test test-all kernels lint format check bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ test: setup  ## the tests of every day: unit, errors, passes (lit), property; ab
 
 test-all: setup  ## every test, the slow and the GPU ones too
 	$(RUN) pytest -m '' $(ARGS)
+
+kernels:  ## build tests/kernels again with Triton and IREE, and hold the decoder against tinygrad's (in .kernels/)
+	$(PYTHON) -m venv .kernels
+	.kernels/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,kernels]'
+	PYTHONSAFEPATH=1 .kernels/bin/python scripts/build_test_kernels.py
+	PYTHONSAFEPATH=1 .kernels/bin/python -m pytest tests/unit/test_gfx942_tinygrad.py tests/unit/test_gfx942_kernels.py
 
 lint: setup  ## formatting, lint, types
 	$(BIN)/ruff format --check .
