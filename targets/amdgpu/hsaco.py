@@ -20,7 +20,6 @@ from typing import Any
 import msgpack
 from elftools.elf.elffile import ELFFile
 
-from lowering import mlir
 from lowering.core import Kernel, Pass, Target
 from lowering.targets.linked import BuildError, Linked
 
@@ -92,6 +91,8 @@ def link(code: bytes) -> bytes:
 
 def complaint(log: str) -> str:
     """The linker's first error, with a hint for an intrinsic that LLVM did not know."""
+    from lowering import mlir  # slow to import, and the emulator needs only the metadata
+
     line = next((text for text in log.splitlines() if "error:" in text), log or "the linker failed without a word")
     reason = mlir.one_line(line.split("error:")[-1])
     hint = ": this LLVM has no such intrinsic for the chip" if "llvm." in reason else ""

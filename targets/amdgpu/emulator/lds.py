@@ -217,7 +217,7 @@ def bind(one: Instruction, lds: Callable[[], Lds]) -> Step:
 
 def active(w: Waves) -> Array:
     """The places of the lanes that take part, in the flattened batch."""
-    return np.arange(w.count * LANES) if w.full else np.flatnonzero(w.mask)
+    return w.every if w.full else np.flatnonzero(w.mask)
 
 
 def values(w: Waves, index: int, count: int, lanes: Array) -> Array:

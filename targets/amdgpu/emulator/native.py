@@ -30,12 +30,12 @@ from lowering.targets.amdgpu.emulator.packed import sources as packed_sources
 from lowering.targets.amdgpu.emulator.text import sign_flags
 from lowering.targets.amdgpu.emulator.trace import TYPES, Symbol, Trace, Untraceable
 from lowering.targets.amdgpu.emulator.vector_table import VECTOR, Operation
-from lowering.targets.amdgpu.emulator.waves import VCC, Waves
+from lowering.targets.amdgpu.emulator.waves import EXEC, M0, VCC, Waves
 
 Step = Callable[[Waves], None]
 POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 SIGNATURE = ctypes.CFUNCTYPE(None, POINTER, INT, POINTER, INT, POINTER, POINTER, INT, POINTER)
-HEAD = "ptr %v, i64 %vs, ptr %s, i64 %ss, ptr %mask, ptr %flags, i64 %waves, ptr %params"
+HEAD = "ptr %v, i64 %vs, ptr %s, i64 %ss, ptr %mask, ptr %active, i64 %waves, ptr %params"
 GROUP = ", !llvm.access.group !0"
 METADATA = '\n!0 = distinct !{}\n!1 = distinct !{!1, !2}\n!2 = !{!"llvm.loop.parallel_accesses", !0}\n'
 
@@ -71,7 +71,6 @@ class Call:
 
     form: Form
     parameters: tuple[int, ...]
-    mask_register: int | None = None
 
 
 # --- instructions -> shapes ------------------------------------------------------------------------------------------
@@ -97,16 +96,12 @@ def vector_call(one: Instruction, operation: Operation) -> Call | None:
     """The call of an instruction of one result, or of one and a mask."""
     names = [name for name, _ in one.opcode.operands]
     outputs, inputs = names[: len(operation.results)], iter(names[len(operation.results) :])
-    mask_register = None
     parameters: list[int] = []
     for name, kind in zip(outputs, operation.results, strict=True):
         place = one.operands[name] if name in one.operands else one.operand("sdst", 2)
-        if kind == "mask":
-            mask_register = place.index
-        elif place.file == "s":
+        if (place.file == "s") != (kind == "mask") or (kind == "mask" and place.index >= M0):
             return None
-        else:
-            parameters.append(register(place))
+        parameters.append(place.index if kind == "mask" else register(place))
     found: list[Source] = []
     for kind in operation.sources:
         name = "vdst" if kind.startswith("dst:") else "vcc" if kind == "vcc" else next(inputs)
@@ -115,7 +110,7 @@ def vector_call(one: Instruction, operation: Operation) -> Call | None:
             return None
         found.append(made[0])
         parameters.append(made[1])
-    return Call(Form(one.name, tuple(found), operation.results), tuple(parameters), mask_register)
+    return Call(Form(one.name, tuple(found), operation.results), tuple(parameters))
 
 
 def source(one: Instruction, name: str, kind: str) -> tuple[Source, int] | None:
@@ -201,26 +196,31 @@ def function(form: Form, masked: bool) -> tuple[str, dict[str, str]]:
     entry: list[str] = []
     outer: list[str] = []
     inner: list[str] = []
-    number = 0
-    for kind in form.results:
-        if kind != "mask":
-            entry += place(number, "v", "i32", f"d{number}", width(kind) == 64)
-            number += 1
+    for number, kind in enumerate(form.results):
+        entry += place(number, "s" if kind == "mask" else "v", "i32", f"d{number}", width(kind) == 64)
+    number = len(form.results)
     values: list[Symbol] = []
     for each in form.sources:
         values.append(load(each, number, entry, outer, inner, trace))
         number += 1
     results = body(form, trace, values)
     stores: list[str] = []
+    bits: list[str] = []
+    after: list[str] = []
     for index, (kind, value) in enumerate(zip(form.results, results, strict=True)):
-        stores += store(kind, f"d{index}", value, masked)
+        if kind == "mask":
+            bits.append(f"  %d{index}.acc = phi i64 [0, %wave], [%d{index}.next, %lane]")
+            stores += collected(f"d{index}", value)
+            after += put_mask(f"d{index}", masked)
+        else:
+            stores += store(kind, f"d{index}", value, masked)
     name = f"{form.symbol}_{'m' if masked else 'f'}"
     lines = [
         f'define void @{name}({HEAD}) "no-builtins" {{', "entry:", *entry, "  br label %wave", "wave:",
         "  %w = phi i64 [0, %entry], [%w1, %next]", *outer, "  %base = shl i64 %w, 6", "  br label %lane", "lane:",
-        "  %l = phi i64 [0, %wave], [%l1, %lane]", "  %i = add i64 %base, %l", *inner,
+        "  %l = phi i64 [0, %wave], [%l1, %lane]", *bits, "  %i = add i64 %base, %l", *inner,
         *(f"  {line}" for line in trace.lines), *stores, "  %l1 = add i64 %l, 1", "  %more = icmp ult i64 %l1, 64",
-        "  br i1 %more, label %lane, label %next, !llvm.loop !1", "next:", "  %w1 = add i64 %w, 1",
+        "  br i1 %more, label %lane, label %next, !llvm.loop !1", "next:", *after, "  %w1 = add i64 %w, 1",
         "  %again = icmp ult i64 %w1, %waves", "  br i1 %again, label %wave, label %done", "done:", "  ret void", "}",
     ]  # fmt: skip
     return "\n".join(lines), trace.declared
@@ -286,13 +286,7 @@ def narrowed(value: str, each: Source, name: str, lines: list[str], typed: str) 
 
 
 def store(kind: str, name: str, value: Symbol, masked: bool) -> list[str]:
-    """Writes a result: into registers, of the lanes that take part, or as one byte a lane."""
-    if kind == "mask":
-        return [
-            f"  %{name}.b = zext i1 {value.name} to i8",
-            f"  %{name}.e = getelementptr i8, ptr %flags, i64 %i",
-            f"  store i8 %{name}.b, ptr %{name}.e{GROUP}",
-        ]
+    """Writes a result into registers, of the lanes that take part."""
     bits = f"i{width(kind)}"
     lines = [] if TYPES[kind] == bits else [f"  %{name}.b = bitcast {TYPES[kind]} {value.name} to {bits}"]
     raw = value.name if TYPES[kind] == bits else f"%{name}.b"
@@ -307,6 +301,48 @@ def store(kind: str, name: str, value: Symbol, masked: bool) -> list[str]:
         lines.append(f"  %{name}.w = zext i16 {raw} to i32")
         raw = f"%{name}.w"
     return [*lines, *put(name, raw, masked)]
+
+
+def collected(name: str, value: Symbol) -> list[str]:
+    """One bit a lane, into the mask of the wave."""
+    return [
+        f"  %{name}.b = zext i1 {value.name} to i64",
+        f"  %{name}.s = shl i64 %{name}.b, %l",
+        f"  %{name}.next = or i64 %{name}.acc, %{name}.s",
+    ]
+
+
+def put_mask(name: str, masked: bool) -> list[str]:
+    """Writes the mask of a wave to a pair of scalar registers: 0 where EXEC is, and only of waves that are active."""
+    pair = (("lo", name, EXEC, 0), ("hi", f"{name}.h", EXEC + 1, 32))
+    lines: list[str] = []
+    if masked:
+        lines += [
+            f"  %{name}.ap = getelementptr i8, ptr %active, i64 %w",
+            f"  %{name}.ab = load i8, ptr %{name}.ap",
+            f"  %{name}.at = icmp ne i8 %{name}.ab, 0",
+        ]
+    for part, target, register_, shift in pair:
+        n = f"{name}.{part}"
+        lines += [
+            f"  %{n}.m = lshr i64 %{name}.next, {shift}",
+            f"  %{n}.t = trunc i64 %{n}.m to i32",
+            f"  %{n}.q = getelementptr i32, ptr %{target}, i64 %w",
+        ]
+        value = f"%{n}.t"
+        if masked:
+            lines += [
+                f"  %{n}.xr = mul i64 %ss, {register_}",
+                f"  %{n}.xi = add i64 %{n}.xr, %w",
+                f"  %{n}.xp = getelementptr i32, ptr %s, i64 %{n}.xi",
+                f"  %{n}.xv = load i32, ptr %{n}.xp",
+                f"  %{n}.and = and i32 {value}, %{n}.xv",
+                f"  %{n}.old = load i32, ptr %{n}.q",
+                f"  %{n}.new = select i1 %{name}.at, i32 %{n}.and, i32 %{n}.old",
+            ]
+            value = f"%{n}.new"
+        lines.append(f"  store i32 {value}, ptr %{n}.q")
+    return lines
 
 
 def put(name: str, value: str, masked: bool) -> list[str]:
@@ -436,15 +472,12 @@ class Native:
         plain, masked = self.functions[call.form]
         held = (INT * len(call.parameters))(*call.parameters)
         address, engine = ctypes.addressof(held), (held, self.engine)  # both live as long as the step
-        flagged = call.mask_register
 
         def step(w: Waves, _: Any = engine) -> None:
-            flags_at = w.flags.ctypes.data if flagged is not None else 0
             if w.full:
-                plain(w.v_at, w.v_stride, w.s_at, w.s_stride, 0, flags_at, w.count, address)
+                plain(w.v_at, w.v_stride, w.s_at, w.s_stride, 0, 0, w.count, address)
             else:
-                masked(w.v_at, w.v_stride, w.s_at, w.s_stride, w.mask.ctypes.data, flags_at, w.count, address)
-            if flagged is not None:
-                w.put_lanes(flagged, w.flags.view(bool) & w.exec_mask)
+                mask, active = w.mask.ctypes.data, w.active.ctypes.data
+                masked(w.v_at, w.v_stride, w.s_at, w.s_stride, mask, active, w.count, address)
 
         return step

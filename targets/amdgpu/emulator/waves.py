@@ -27,20 +27,32 @@ class Waves:
         self.group = group  # (waves,): the workgroup of each, numbered within the batch
         self.number = number  # (waves,): its number within the workgroup
         self.scratch_bytes = 0  # a lane
-        self.v_at, self.v_stride = (
-            v.ctypes.data,
-            v.strides[0] // 4,
-        )  # for native code: address, dwords between registers
+        # for native code: addresses, and dwords between registers
+        self.v_at, self.v_stride = v.ctypes.data, v.strides[0] // 4
         self.s_at, self.s_stride = s.ctypes.data, s.strides[0] // 4
         self.group_at, self.number_at = group.ctypes.data, number.ctypes.data
-        self.flags = np.zeros((v.shape[1], LANES), np.uint8)  # where native code puts a comparison's results
         self.count = v.shape[1]
         self.shape = (self.count, LANES)
         self.active = np.ones(self.count, bool)  # the waves that are at the instruction
         self.uniform = True  # all are
-        self.exec_mask = np.ones(self.shape, bool)
-        self.mask = self.exec_mask
+        self.every = np.arange(self.count * LANES)  # the places of all lanes
+        self.held_exec: Array | None = None  # EXEC as one bool a lane, where it was asked for since it changed
+        self.held_mask: Array | None = None
         self.full = True
+
+    @property
+    def exec_mask(self) -> Array:
+        """EXEC of every wave, one bool a lane."""
+        if self.held_exec is None:
+            self.held_exec = self.lanes(EXEC)
+        return self.held_exec
+
+    @property
+    def mask(self) -> Array:
+        """The lanes that take part: those of EXEC in the waves that are at the instruction."""
+        if self.held_mask is None:
+            self.held_mask = self.exec_mask if self.uniform else self.exec_mask & self.active[:, None]
+        return self.held_mask
 
     def part(self, some: slice) -> Waves:
         """The registers of consecutive waves, shared with these."""
@@ -56,13 +68,13 @@ class Waves:
 
     def exec_changed(self) -> None:
         """Must be called after EXEC was written."""
-        self.exec_mask = self.lanes(EXEC)
+        self.held_exec = None
         self.remask()
 
     def remask(self) -> None:
-        """Derives which lanes take part."""
-        self.mask = self.exec_mask if self.uniform else self.exec_mask & self.active[:, None]
-        self.full = bool(self.mask.all())
+        """Forgets which lanes take part; finds out whether all do."""
+        self.held_mask = None
+        self.full = self.uniform and bool((self.s[EXEC] & self.s[EXEC + 1] == np.uint32(0xFFFFFFFF)).all())
 
     def lanes(self, register: int) -> Array:
         """A pair of scalar registers as one bool a lane."""
