@@ -114,15 +114,14 @@ def gather(space: Array, offsets: Array, nbytes: int) -> Array:
         if nbytes == 1 or not (offsets & 1).any():
             return space.view(kind)[offsets // nbytes].astype(np.uint32)[None]
         return (space[offsets].astype(np.uint32) | space[offsets + 1].astype(np.uint32) << 8)[None]
-    if not (offsets & 3).any():
-        words = space.view(np.uint32)
-        first = offsets >> 2
-        if nbytes == 16 and not (first & 3).any():
-            return np.ascontiguousarray(words.reshape(-1, 4).take(first >> 2, axis=0).T)
-        if nbytes == 8 and not (first & 1).any():
-            pairs = words.view(np.uint64).take(first >> 1)
-            return np.ascontiguousarray(pairs.view(np.uint32).reshape(-1, 2).T)
-        return words.take(first + np.arange(nbytes // 4)[:, None])
+    low = int(np.bitwise_or.reduce(offsets)) & 15 if len(offsets) else 0
+    if nbytes == 16 and not low:
+        return np.ascontiguousarray(space.view(np.uint32).reshape(-1, 4).take(offsets >> 4, axis=0).T)
+    if nbytes == 8 and not low & 7:
+        pairs = space.view(np.uint64).take(offsets >> 3)
+        return np.ascontiguousarray(pairs.view(np.uint32).reshape(-1, 2).T)
+    if not low & 3:
+        return space.view(np.uint32).take((offsets >> 2) + np.arange(nbytes // 4)[:, None])
     parts = space[offsets[:, None] + np.arange(nbytes)]
     return np.ascontiguousarray(np.ascontiguousarray(parts).view(np.uint32).T)
 

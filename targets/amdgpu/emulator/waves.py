@@ -92,7 +92,8 @@ class Waves:
 
     def put_scalar_pair(self, register: int, value: Any) -> None:
         """Writes a pair from uint64."""
-        low, high = (value & np.uint64(0xFFFFFFFF)), (value >> np.uint64(32))
+        words = np.ascontiguousarray(value, np.uint64).reshape(-1, 1).view(np.uint32)
+        low, high = words[:, 0], words[:, 1]
         if self.uniform:
             self.s[register], self.s[register + 1] = low, high
         else:
