@@ -6,7 +6,7 @@ import numpy as np
 from amdgcn import assemble
 from gfx942_bench import mask_of
 
-from lowering.targets.amdgpu.emulator import lds
+from lowering.targets.amdgpu.emulator import lds, lds_steps
 from lowering.targets.amdgpu.emulator.decode import decode
 from lowering.targets.amdgpu.emulator.findings import Findings
 from lowering.targets.amdgpu.emulator.waves import EXEC, Waves, waves
@@ -58,7 +58,7 @@ def code_of(line: str) -> bytes:
 def run(line: str, w: Waves, space: lds.Lds) -> None:
     """Executes a line."""
     with np.errstate(all="ignore"):
-        lds.bind(decode(code_of(line), 0), lambda: space)(w)
+        lds_steps.bind(decode(code_of(line), 0), lambda: space)(w)
 
 
 def taking(w: Waves) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from gfx942_lds_bench import MODES, READS, SIZE, fresh, memory, put_addresses, r
 from lane_oracle import signed
 from test_gfx942_lds_atomics import INTEGERS
 
-from lowering.targets.amdgpu.emulator import lds
+from lowering.targets.amdgpu.emulator import lds_steps
 from lowering.targets.amdgpu.emulator.decode import decode
 from lowering.targets.amdgpu.emulator.findings import EmulationError
 from lowering.targets.amdgpu.emulator.formats import opcodes
@@ -244,4 +244,4 @@ def test_all_operations_are_tested_or_refused():
         if opcode.name in refused:
             word = 0xD8000000 | opcode.number << 17
             with pytest.raises(Unsupported):
-                lds.bind(decode(word.to_bytes(4, "little") + bytes(12), 0), lambda: None)
+                lds_steps.bind(decode(word.to_bytes(4, "little") + bytes(12), 0), lambda: None)

@@ -9,7 +9,7 @@ import pytest
 from amdgcn import assemble
 from elftools.elf.elffile import ELFFile
 
-from lowering.targets.amdgpu.emulator import lds, native, native_lds, packed, vector
+from lowering.targets.amdgpu.emulator import lds_steps, machine_code, native_lds, packed, vector
 from lowering.targets.amdgpu.emulator.decode import decode
 from lowering.targets.amdgpu.emulator.findings import Findings
 from lowering.targets.amdgpu.emulator.formats import opcodes
@@ -149,7 +149,7 @@ def test_objects_are_kept_and_used_again(tmp_path, monkeypatch, instructions):
     some = [one for one in instructions if one.name in ("v_add_u32", "v_xor_b32")]
     Native(some)
     (file,) = (tmp_path / "lower" / "emulator").glob("*.o")
-    monkeypatch.setattr(native, "emitted", lambda text: pytest.fail("compiled again"))
+    monkeypatch.setattr(machine_code, "emitted", lambda text: pytest.fail("compiled again"))
     made = Native(some)
     assert made.bind(some[0]) is not None
     file.write_bytes(b"")
@@ -203,7 +203,7 @@ def accesses(code, seed, natively, aligned, unit):
         w.put_lanes(EXEC, rng.random((4, 64)) < rng.choice([0.02, 0.5, 1.0]))
         if rng.random() < 0.3:
             memory.barrier(np.ones(2, bool))
-        arrays = lds.bind(one, lambda: memory)
+        arrays = lds_steps.bind(one, lambda: memory)
         (native_lds.bind(one, lambda: memory, arrays) if natively else arrays)(w)
         found.append({address for _, address in memory.findings.found})
     assert memory.shadow is not None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import dispatch, lds
+from lowering.targets.amdgpu.emulator import dispatch, lds_steps
 from lowering.targets.amdgpu.emulator.decode import Instruction, reachable
 from lowering.targets.amdgpu.emulator.dispatch import Dim3, Grid, Pointers
 from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watcher, run_batch
@@ -125,7 +125,7 @@ class Emulator:
         code = reachable(self.image.code, entry)
         native = Native(code) if options.engine == "native" else None
         made = Program(self.image.code, self.base, self.here, options.exact_matrix, native, options.watcher)
-        made.lds_unit = min((4, *(lds.size_of(one) for one in code if lds.is_access(one))))
+        made.lds_unit = min((4, *(lds_steps.size_of(one) for one in code if lds_steps.is_access(one))))
         if options.watcher is None:
             self.programs[key] = made
         return made

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import lds, native_lds, packed, scalar, vector, vmem
+from lowering.targets.amdgpu.emulator import lds, lds_steps, native_lds, packed, scalar, smem, vector, vmem
 from lowering.targets.amdgpu.emulator.decode import ENDS, DecodeError, Instruction, decode
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Endless
 from lowering.targets.amdgpu.emulator.matrix_steps import Cache
@@ -144,9 +144,9 @@ class Program:
         if form.startswith("SOP"):
             return scalar.bind(one)
         if form == "SMEM":
-            return vmem.bind_scalar(one, self.machine)
+            return smem.bind(one, self.machine)
         if form == "DS":
-            arrays = lds.bind(one, self.local)
+            arrays = lds_steps.bind(one, self.local)
             return arrays if self.native is None else native_lds.bind(one, self.local, arrays)
         if form in ("FLAT", "GLOBAL", "SCRATCH", "MUBUF"):
             return vmem.bind(one, self.machine)

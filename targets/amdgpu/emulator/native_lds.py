@@ -16,7 +16,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from lowering.targets.amdgpu.emulator.decode import Instruction
-from lowering.targets.amdgpu.emulator.lds import MANY, Lds, pair_offsets, size_of
+from lowering.targets.amdgpu.emulator.lds import MANY, Lds
+from lowering.targets.amdgpu.emulator.lds_steps import pair_offsets, size_of
+from lowering.targets.amdgpu.emulator.machine_code import compiled, initialise, machine
 from lowering.targets.amdgpu.emulator.operands import register
 from lowering.targets.amdgpu.emulator.text import two_offsets
 from lowering.targets.amdgpu.emulator.waves import LANES, Waves
@@ -325,8 +327,6 @@ def module() -> str:
 @cache
 def functions() -> dict[tuple[Access, bool], Any]:
     """The functions, compiled once and kept on disk."""
-    from lowering.targets.amdgpu.emulator.native import compiled, initialise, machine
-
     initialise()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(compiled(module())))

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from lowering.core import Target
-from lowering.targets.amdgpu.emulator import lds, lds_banks, vmem
+from lowering.targets.amdgpu.emulator import addresses, lds_banks, lds_steps, vmem
 from lowering.targets.amdgpu.emulator.decode import Instruction
 from lowering.targets.amdgpu.emulator.emulator import EmulationResult
 from lowering.targets.amdgpu.emulator.image import Descriptor
 from lowering.targets.amdgpu.emulator.matrix import shapes
 from lowering.targets.amdgpu.emulator.text import text, two_offsets
-from lowering.targets.amdgpu.emulator.waves import LANES, Waves
+from lowering.targets.amdgpu.emulator.waves import LANES, Waves, active
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +80,7 @@ class Statistics:
     known: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict[tuple[object, ...], tuple[int, ...]])
     lds: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
     memory: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
-    locate: dict[int, vmem.Locate] = field(default_factory=dict[int, vmem.Locate])
+    locate: dict[int, addresses.Locate] = field(default_factory=dict[int, addresses.Locate])
 
     def wants(self, one: Instruction) -> bool:
         """LDS and global memory accesses."""
@@ -103,9 +103,9 @@ class Statistics:
     def conflicts(self, one: Instruction, w: Waves) -> None:
         """Bank conflicts of an LDS access; one of two places is two accesses."""
         known = self.lds.setdefault(one.address, Traffic(one))
-        nbytes, base = lds.size_of(one), w.v[one.fields["addr"]]
+        nbytes, base = lds_steps.size_of(one), w.v[one.fields["addr"]]
         alone = one.fields["offset0"] | one.fields["offset1"] << 8
-        offsets = lds.pair_offsets(one, nbytes) if two_offsets(one) else (alone,)
+        offsets = lds_steps.pair_offsets(one, nbytes) if two_offsets(one) else (alone,)
         key = (one.address, digest(base), 0 if w.full else digest(w.mask), w.count)
         if key not in self.known:
             is_read = one.name.startswith("ds_read")
@@ -119,8 +119,8 @@ class Statistics:
     def coalescing(self, one: Instruction, w: Waves) -> None:
         """Lines that each wave's access touches."""
         if one.address not in self.locate:
-            self.locate[one.address] = vmem.locate(one)
-        lanes = lds.active(w)
+            self.locate[one.address] = addresses.locate(one)
+        lanes = active(w)
         if not len(lanes):
             return
         place, nbytes = self.locate[one.address](w, lanes), vmem.size_of(one)

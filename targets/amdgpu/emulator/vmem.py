@@ -1,4 +1,4 @@
-"""Vector and scalar memory instructions: FLAT, GLOBAL, SCRATCH, MUBUF and SMEM.
+"""Vector memory instructions: FLAT, GLOBAL, SCRATCH and MUBUF.
 
 Each is an address for every lane, a test of it, and a load, a store or an atomic. Caches are not modelled, so the bits
 that steer them have no effect. Global memory may be accessed at any byte, as in the mode that HSA runs in; atomics must
@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from lowering.targets.amdgpu.emulator.addresses import Locate, Place, locate, private
 from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic, apply
-from lowering.targets.amdgpu.emulator.decode import Instruction, Operand, signed
+from lowering.targets.amdgpu.emulator.decode import Instruction, signed
 from lowering.targets.amdgpu.emulator.findings import Findings
 from lowering.targets.amdgpu.emulator.kinds import PRIVATE_APERTURE, SHARED_APERTURE
-from lowering.targets.amdgpu.emulator.lds import Lds, active, direct_address, put, put_at, values, values_at
+from lowering.targets.amdgpu.emulator.lds import Lds
+from lowering.targets.amdgpu.emulator.lds_steps import direct_address
 from lowering.targets.amdgpu.emulator.memory import BASE, Memory, gather, scatter
-from lowering.targets.amdgpu.emulator.operands import Unsupported, joined, register
+from lowering.targets.amdgpu.emulator.operands import Unsupported, register
 from lowering.targets.amdgpu.emulator.text import destination, returns
-from lowering.targets.amdgpu.emulator.waves import FLAT_SCRATCH, LANES, Waves
+from lowering.targets.amdgpu.emulator.waves import Waves, active, put, put_at, values, values_at
 
 Array = np.ndarray[Any, Any]
 Step = Callable[[Waves], None]
@@ -61,114 +63,6 @@ def bind(one: Instruction, machine: Get) -> Step:
     if "_load_" in name:
         return load(one, machine, address)
     return store(one, machine, address)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Addresses of lanes; `limit`: how many bytes lie between each and the end of its buffer resource."""
-
-    address: Array
-    limit: Array | None = None
-
-
-Locate = Callable[[Waves, Array], Place]
-
-
-def locate(one: Instruction) -> Locate:
-    """How an instruction finds the address of each lane (given by its place in the flattened batch)."""
-    return {"FLAT": flat, "GLOBAL": global_address, "SCRATCH": scratch, "MUBUF": buffer}[one.opcode.format](one)
-
-
-def pair(w: Waves, index: int, lanes: Array) -> Array:
-    """Two vector registers as uint64 addresses."""
-    both = values(w, index, 2, lanes)
-    return joined(both[0], both[1])
-
-
-def flat(one: Instruction) -> Locate:
-    """A 64-bit address that may mean global memory, LDS or scratch."""
-    offset = np.uint64(one.fields["offset"] & 0xFFF)
-    return lambda w, lanes: Place(pair(w, one.fields["addr"], lanes) + offset)
-
-
-def global_address(one: Instruction) -> Locate:
-    """A pair of vector registers, or a pair of scalar registers and a 32-bit offset; and a signed constant."""
-    offset = np.uint64(signed(one.fields["offset"], 13) & (1 << 64) - 1)
-    base, index = one.fields["saddr"], one.fields["addr"]
-    if base == 127:
-        return lambda w, lanes: Place(pair(w, index, lanes) + offset)
-
-    def find(w: Waves, lanes: Array) -> Place:
-        start = joined(w.s[base], w.s[base + 1])[lanes // LANES]
-        return Place(start + values(w, index, 1, lanes)[0].astype(np.uint64) + offset)
-
-    return find
-
-
-def scratch(one: Instruction) -> Locate:
-    """A lane's own memory: FLAT_SCRATCH of the wave plus a vector, a scalar and a constant offset.
-
-    Each lane's part is contiguous here; hardware interleaves them, which no program can tell.
-    """
-    constant, base = signed(one.fields["offset"], 13), one.fields["saddr"]
-    has_vector = one.fields["lds"]
-
-    def find(w: Waves, lanes: Array) -> Place:
-        wave = lanes // LANES
-        offset = np.full(len(lanes), constant, np.int64)
-        if has_vector:
-            offset += values(w, one.fields["addr"], 1, lanes)[0]
-        if base != 127:
-            offset += w.s[base][wave]
-        return Place(private(w, lanes) + offset.astype(np.uint64), None)
-
-    return find
-
-
-def private(w: Waves, lanes: Array) -> Array:
-    """Where each lane's scratch begins."""
-    wave = lanes // LANES
-    start = joined(w.s[FLAT_SCRATCH], w.s[FLAT_SCRATCH + 1])[wave]
-    return start + (lanes % LANES).astype(np.uint64) * np.uint64(w.scratch_bytes)
-
-
-def buffer(one: Instruction) -> Locate:
-    """A buffer resource: base, and the range check of the hardware.
-
-    Raw buffers (stride 0): the offset counts from the base, SOFFSET and the constant included, and each dword must end
-    within num_records. With idxen the index is checked against num_records instead.
-    """
-    fields, resource, constant = one.fields, 4 * one.fields["srsrc"], one.fields["offset"]
-    soffset = scalar_offset(one.operands["soffset"])
-
-    def find(w: Waves, lanes: Array) -> Place:
-        wave = lanes // LANES
-        words = [w.s[resource + n][wave].astype(np.uint64) for n in range(4)]
-        base = words[0] | (words[1] & np.uint64(0xFFFF)) << np.uint64(32)
-        stride, records = words[1] >> np.uint64(16) & np.uint64(0x3FFF), words[2]
-        index = fields["vaddr"]
-        element = values(w, index, 1, lanes)[0].astype(np.uint64) if fields["idxen"] else np.uint64(0)
-        lane = np.zeros(len(lanes), np.uint64)
-        if fields["offen"]:
-            lane = values(w, index + fields["idxen"], 1, lanes)[0].astype(np.uint64)
-        inner = (lane + np.uint64(constant)) & np.uint64(0xFFFFFFFF)
-        beyond = inner + soffset(w)[wave]
-        address = base + beyond + element * stride
-        if fields["idxen"]:
-            whole = np.uint64(1 << 62)
-            inside = (element < records) & ((stride == 0) | (inner < stride))
-            return Place(address, np.where(inside, whole, np.uint64(0)))
-        return Place(address, np.where(beyond < records, records - beyond, np.uint64(0)))
-
-    return find
-
-
-def scalar_offset(place: Operand) -> Callable[[Waves], Array]:
-    """SOFFSET of each wave."""
-    if place.file == "s":
-        return lambda w: w.s[place.index].astype(np.uint64)
-    value = np.uint64(max(0, place.index - 128) if place.index <= 192 else 0)
-    return lambda w: np.full(w.count, value)
 
 
 # --- loads, stores, atomics ------------------------------------------------------------------------------------------
@@ -387,50 +281,3 @@ def aligned(one: Instruction, machine: Machine, w: Waves, address: Array, lanes:
             "misaligned", one, w, bad, lanes, lambda i: f"address {int(address[i]):#x} is no multiple of {nbytes}"
         )
     return ~bad
-
-
-# --- scalar memory ---------------------------------------------------------------------------------------------------
-
-
-def bind_scalar(one: Instruction, machine: Get) -> Step:
-    """s_load and s_buffer_load: dwords into scalar registers."""
-    name = one.name
-    if name.startswith("s_dcache"):
-        return lambda w: None
-    if not name.startswith(("s_load", "s_buffer_load")):
-        raise Unsupported("its semantics are not implemented")
-    nbytes, base, target = size_of_scalar(name), 2 * one.fields["sbase"], one.fields["sdata"]
-    offset = scalar_memory_offset(one)
-    limited = name.startswith("s_buffer")
-
-    def step(w: Waves) -> None:
-        here = machine()
-        beyond = offset(w)
-        start = joined(w.s[base], w.s[base + 1])
-        if limited:
-            start = start & np.uint64(0xFFFFFFFFFFFF)
-        address = (start + beyond) & ~np.uint64(3)
-        found = np.zeros((nbytes // 4, w.count), np.uint32)
-        some = np.flatnonzero(w.active)
-        limit = w.s[base + 2][some].astype(np.uint64) - beyond[some] if limited else None
-        found[:, some] = fetch(one, here, w, Place(address[some], limit), some * LANES, nbytes)
-        for n in range(nbytes // 4):
-            w.put_scalar(target + n, found[n])
-
-    return step
-
-
-def size_of_scalar(name: str) -> int:
-    """Bytes of a scalar load."""
-    return SIZES[name.split("_")[-1]]
-
-
-def scalar_memory_offset(one: Instruction) -> Callable[[Waves], Array]:
-    """The offset of a scalar load for each wave: a register, a signed constant, or both."""
-    fields = one.fields
-    constant = np.uint64(signed(fields["offset"], 21) & (1 << 64) - 1) if fields["imm"] else np.uint64(0)
-    if fields["soffset_en"]:
-        return lambda w: w.s[fields["soffset"]].astype(np.uint64) + constant
-    if not fields["imm"]:
-        return lambda w: w.s[fields["offset"] & 127].astype(np.uint64)
-    return lambda w: np.full(w.count, constant)

@@ -137,3 +137,40 @@ def waves(count: int, group: Array, number: Array) -> Waves:
         group,
         number,
     )
+
+
+# --- registers of chosen lanes ----------------------------------------------------------------------------------------
+
+
+def active(w: Waves) -> Array:
+    """The places of the lanes that take part, in the flattened batch."""
+    return w.every if w.full else np.flatnonzero(w.mask)
+
+
+def values(w: Waves, index: int, count: int, lanes: Array) -> Array:
+    """Some registers of the lanes: (count, lanes)."""
+    return (
+        w.v[index : index + count].reshape(count, -1)[:, lanes]
+        if not w.full
+        else w.v[index : index + count].reshape(count, -1)
+    )
+
+
+def put(w: Waves, index: int, found: Array, lanes: Array) -> None:
+    """Writes registers of the lanes."""
+    if w.full:
+        w.v[index : index + len(found)] = found.reshape(len(found), w.count, LANES)
+    else:
+        for n, row in enumerate(found):
+            w.v[index + n].reshape(-1)[lanes] = row
+
+
+def values_at(w: Waves, index: int, count: int, lanes: Array) -> Array:
+    """Some registers of chosen lanes."""
+    return w.v[index : index + count].reshape(count, -1)[:, lanes]
+
+
+def put_at(w: Waves, index: int, found: Array, lanes: Array) -> None:
+    """Writes registers of chosen lanes."""
+    for n, row in enumerate(found):
+        w.v[index + n].reshape(-1)[lanes] = row
