@@ -128,8 +128,8 @@ def near(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarra
 
 
 def exponential(base: float) -> Callable[[float], float]:
-    """A power without an exception."""
-    return lambda x: math.nan if math.isnan(x) else math.inf if x > 2000 else 0.0 if x < -2000 else base**x
+    """A power without an exception, for results that fit f32."""
+    return lambda x: math.nan if math.isnan(x) else math.inf if x > 600 else 0.0 if x < -600 else base**x
 
 
 def logarithm(function: Callable[[float], float]) -> Callable[[float], float]:

@@ -99,6 +99,11 @@ def test_a_branch_goes_from_its_end():
     assert listing(decode(code, 0, 0x100)) == "0x0100: bf82fffd  s_branch -3  ; to 0xf8"
 
 
+def test_a_branch_with_its_target_in_a_register_is_listed():
+    (code,) = assemble(["s_cbranch_join s4"])
+    assert listing(decode(code, 0)).endswith("s_cbranch_join s4")
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -96,4 +96,4 @@ def apply(space: Array, offsets: Array, rule: Atomic, data: Sequence[Array]) -> 
         before = target[place]
         old[lane] = before
         target[place] = rule.function(before, *(each[lane] for each in typed))
-    return np.ascontiguousarray(old.view(np.uint32).reshape(len(offsets), -1).T)
+    return np.ascontiguousarray(old.view(np.uint32).reshape(len(offsets), rule.bytes // 4).T)

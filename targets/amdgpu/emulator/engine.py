@@ -123,7 +123,7 @@ class Program:
         """What an instruction does; one without semantics says so when it is reached."""
         try:
             found = self.bind(one)
-        except Unsupported as error:
+        except (Unsupported, ValueError) as error:  # ValueError: a DPP control that there is not
             return refusal(one, str(error))
         if self.watcher is None or not self.watcher.wants(one):
             return found
@@ -238,6 +238,8 @@ class Team:
             return None
         if last.name in JUMPS:
             return self.jump(last)
+        if not 0 <= last.target < len(self.program.code):
+            raise EmulationError(f"a branch out of the code object: {listing(last)}")
         taken = CONDITIONS[last.name](w)
         goes = np.where(taken, last.target, last.end)
         self.pc[active] = goes[active]

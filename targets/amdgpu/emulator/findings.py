@@ -67,7 +67,14 @@ class Findings:
     groups: Array = field(default_factory=lambda: np.zeros(1, np.int64))  # numbers of the batch's workgroups
 
     def add(
-        self, kind: Kind, one: Instruction, w: Waves, bad: Array, lanes: Array, detail: Callable[[int], str]
+        self,
+        kind: Kind,
+        one: Instruction,
+        w: Waves,
+        bad: Array,
+        lanes: Array,
+        detail: Callable[[int], str],
+        most: int = MOST,
     ) -> None:
         """Adds the lanes `bad` of those in `lanes` (places in the flattened batch). `detail(i)`: of lane i of these."""
         number = int(np.flatnonzero(bad)[0])
@@ -75,7 +82,7 @@ class Findings:
         wave, lane = divmod(place, LANES)
         key = (kind, one.address)
         self.counts[key] = self.counts.get(key, 0) + int(bad.sum())
-        if key in self.found or len(self.found) >= MOST:
+        if key in self.found or len(self.found) >= most:
             return
         group = int(self.groups[w.group[wave]])
         self.found[key] = Finding(kind, one.address, text(one), group, int(w.number[wave]), lane, detail(number))
@@ -85,6 +92,6 @@ class Findings:
     ) -> None:
         """Adds a fault. Raises EmulationError unless faults are to be lived with."""
         if self.on_fault != "zero":
-            self.add(kind, one, w, bad, lanes, detail)
+            self.add(kind, one, w, bad, lanes, detail, MOST + (self.on_fault == "error"))
         if self.on_fault == "error":
             raise EmulationError(str(self.found[kind, one.address]))

@@ -60,6 +60,7 @@ class Memory:
             self.bytes_ = grown
             if self.written is not None:
                 self.written = np.concatenate([self.written, np.zeros(grown.size - self.written.size, np.uint8)])
+        self.bytes_[start : start + nbytes] = 0  # an earlier launch may have been here
         region = Region(name or f"buffer {len(self.regions)}", BASE + start, nbytes, writable)
         self.regions.append(region)
         return region.address

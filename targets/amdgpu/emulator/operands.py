@@ -113,6 +113,8 @@ def signed(read: Reader, one: Instruction, number: int, kind: str) -> Reader:
     if kind[0] == "f":
         first: Reader = (lambda w: np.abs(read(w))) if absolute else read
         return (lambda w: np.negative(first(w))) if negative else first
+    if kind[0] == "i":
+        raise Unsupported("the sign of an integer source")
     make: Any = NUMPY[BITS.get(kind, kind)]
     flip = make(SIGN[width(BITS.get(kind, kind))])
     masked: Reader = (lambda w: read(w) & ~flip) if absolute else read
@@ -130,6 +132,8 @@ def selected(one: Instruction, number: int, place: Operand, kind: str) -> Reader
     choice, extended = one.sdwa[f"sel{number}"], one.sdwa[f"sext{number}"]
     if choice == 6:
         return plain(place, kind)
+    if choice > 6 or width(kind) == 64:
+        raise Unsupported("a part of a register that SDWA does not have")
     read, target = plain(place, "u32"), NUMPY[kind]
     low, bits = (8 * choice, 8) if choice < 4 else (16 * (choice - 4), 16)
     left, right = np.uint32(32 - low - bits), 32 - bits
@@ -146,6 +150,8 @@ def part_writer(one: Instruction, index: int) -> Writer:
     """Puts a 32-bit result into a byte or word of a register (SDWA)."""
     assert one.sdwa is not None
     choice, unused = one.sdwa["dst_sel"], one.sdwa["dst_unused"]
+    if choice > 6 or unused > 2:
+        raise Unsupported("a part of a register that SDWA does not have")
     low, bits = (0, 32) if choice == 6 else (8 * choice, 8) if choice < 4 else (16 * (choice - 4), 16)
     every = np.uint32(((1 << bits) - 1) << low)
 

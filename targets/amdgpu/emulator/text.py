@@ -344,6 +344,7 @@ def sdwa_text(one: Instruction) -> str:
 
 def listing(one: Instruction) -> str:
     """One instruction for people: address, bits, text, and where a branch goes."""
-    goes = f"  ; to {one.target:#x}" if one.name.startswith(("s_branch", "s_cbranch", "s_call")) else ""
+    jumps = one.name.startswith(("s_branch", "s_cbranch", "s_call")) and "simm16" in one.fields
+    goes = f"  ; to {one.target:#x}" if jumps else ""
     words = " ".join(f"{one.bits >> 8 * at & 0xFFFFFFFF:08x}" for at in range(0, one.size, 4))
     return f"{one.address:#06x}: {words}  {text(one)}{goes}"

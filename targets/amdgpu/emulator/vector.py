@@ -148,6 +148,8 @@ def write_lane(one: Instruction) -> Step:
 
 def lane_number(one: Instruction) -> Callable[[Waves], Array]:
     """The lane that source 1 names, for each wave."""
+    if one.operands["src1"].file not in ("s", "inline"):
+        raise Unsupported("a lane number in a vector register")
     read = plain(one.operands["src1"], "u32")
     return lambda w: np.broadcast_to(read(w) & np.uint32(63), (w.count, 1))[:, 0]
 

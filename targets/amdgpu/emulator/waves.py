@@ -1,6 +1,6 @@
 """The registers of a batch of waves: one register of all waves is one contiguous slab.
 
-Vector registers are (512, waves, 64) uint32, AccVGPR n being number 256 + n; scalar registers (128, waves) uint32,
+Vector registers are (512, waves, 64) uint32, AccVGPR n being number 256 + n; scalar registers (256, waves) uint32,
 numbered as in the encodings, so that VCC, M0 and EXEC are rows like others. `mask` says which lanes take part in an
 instruction: those of EXEC in the waves that are at it; `full` that all do.
 """
@@ -14,6 +14,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 LANES = 64
+WIDEST = 32  # dwords of an operand
 ACC = 256  # the first AccVGPR
 VCC, M0, EXEC = 106, 124, 126
 FLAT_SCRATCH = 102
@@ -129,10 +130,13 @@ class Waves:
 
 
 def waves(count: int, group: Array, number: Array) -> Waves:
-    """Registers of zeros. Pages that are never touched take no memory."""
+    """Registers of zeros. Pages that are never touched take no memory.
+
+    There are rows behind the last register, where a damaged kernel's operand of many dwords may end.
+    """
     return Waves(
-        np.zeros((512, count, LANES), np.uint32),
-        np.zeros((128, count), np.uint32),
+        np.zeros((512 + WIDEST, count, LANES), np.uint32),
+        np.zeros((256 + WIDEST, count), np.uint32),
         np.zeros(count, bool),
         group,
         number,
