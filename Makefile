@@ -32,7 +32,7 @@ setup: $(VENV)/installed-dev  ## a virtual environment with everything, and the 
 demo: $(VENV)/installed  ## install, and lower the built-in problem to a gfx942 binary
 	$(BIN)/lower --target gfx942
 
-test: setup  ## the tests of every day: unit, errors, passes (lit), property; about three minutes on two cores
+test: setup  ## the tests of every day: unit, errors, passes (lit), property; about seven minutes on two cores
 	$(RUN) pytest $(ARGS)
 
 test-all: setup  ## every test, the slow and the GPU ones too

@@ -286,7 +286,7 @@ def disassemble(path: str) -> int:
         image = load(read(path))
     except ImageError as error:
         raise UserError(f"{path}: {error}") from None
-    print(f"{path}: code object version {image.version}, {len(image.kernels)} kernels")
+    print(f"{path}: code object version {image.version}, {len(image.kernels)} kernel{'s' * (len(image.kernels) != 1)}")
     for code in image.kernels.values():
         print("\n".join(("", *described(code))))
         for line in instructions(image, code):
