@@ -34,7 +34,7 @@ def memory(rng: np.random.Generator, checked: bool = False) -> lds.Lds:
     made = lds.Lds(SIZE, GROUPS, found, checked)
     made.bytes_[:] = rng.integers(0, 256, made.bytes_.size, np.uint8)
     if made.shadow is not None:
-        made.shadow.writer[:] = 1
+        made.shadow.writer[:] = 9 << 40  # in another epoch
     return made
 
 

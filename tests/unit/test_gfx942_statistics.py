@@ -11,7 +11,8 @@ from lowering import targets
 from lowering.targets.amdgpu.emulator import lds_banks
 from lowering.targets.amdgpu.emulator.emulator import Emulator, Options
 from lowering.targets.amdgpu.emulator.image import Descriptor
-from lowering.targets.amdgpu.emulator.statistics import Statistics, lines_of, occupancy, touched, worst
+from lowering.targets.amdgpu.emulator.native_lines import touched
+from lowering.targets.amdgpu.emulator.statistics import Statistics, lines_of, occupancy, worst
 
 LANE = np.arange(64)
 ALL = np.ones((1, 64), bool)
@@ -53,9 +54,30 @@ def test_lanes_that_take_no_part_do_not_conflict():
     ],
 )
 def test_lines_of_memory(stride, nbytes, offset, lines):
-    address = (0x7F0000000000 + offset + stride * LANE).astype(np.uint64)
+    address = 0x7F0000000000 + offset + stride * LANE
     for line, count in lines.items():
-        assert touched(address, np.zeros(64, np.int64), nbytes, line) == count
+        found = touched(address, nbytes, line)
+        assert (found.lines, found.ideal, found.bytes, found.waves) == (count, 64 * nbytes // line, 64 * nbytes, 1)
+        assert touched(np.concatenate([address, address]), nbytes, line).lines == 2 * count  # each wave has its own
+        assert touched(np.where(LANE < 16, address, -1), nbytes, line).lines < count
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_of_scattered_accesses(seed):
+    rng = np.random.default_rng(seed)
+    nbytes = int(rng.choice([1, 2, 4, 8, 12, 16]))
+    places = rng.integers(0, rng.choice([500, 10**5, 10**12]), (5, 64)) * rng.choice([1, 64, 4096, 65536])
+    places[rng.random((5, 64)) < 0.2] = rng.choice([-1, -2])
+    for line in (64, 128):
+        expected = sum(
+            len({n // line for each in wave if each >= 0 for n in range(int(each), int(each) + nbytes)})
+            for wave in places
+        )
+        found = touched(places.reshape(-1), nbytes, line)
+        lanes = (places >= 0).sum(axis=1)
+        ideal = int((-(-lanes * nbytes // line)).sum())
+        assert (found.lines, found.ideal) == (expected, ideal)
+        assert (found.bytes, found.waves) == (nbytes * lanes.sum(), (lanes > 0).sum())
 
 
 @pytest.mark.parametrize(

@@ -117,17 +117,16 @@ class Emulator:
         return self.machine
 
     def program(self, entry: int, options: Options) -> Program:
-        """The decoded code from an entry; kept, unless somebody watches."""
+        """The decoded code from an entry; kept."""
         key = (entry, options.exact_matrix, options.engine)
-        if key in self.programs and options.watcher is None:
+        if key in self.programs:
             self.programs[key].counts.clear()
             return self.programs[key]
         code = reachable(self.image.code, entry)
         native = Native(code) if options.engine == "native" else None
-        made = Program(self.image.code, self.base, self.here, options.exact_matrix, native, options.watcher)
+        made = Program(self.image.code, self.base, self.here, options.exact_matrix, native)
         made.lds_unit = min((4, *(lds_steps.size_of(one) for one in code if lds_steps.is_access(one))))
-        if options.watcher is None:
-            self.programs[key] = made
+        self.programs[key] = made
         return made
 
     def launch(
@@ -266,7 +265,9 @@ class Launch:
         parts = [w] if self.rng is None else [w.part(slice(t * groups, (t + 1) * groups)) for t in range(each)]
         for part in parts:
             part.exec_changed()
-        run_batch([Team(part, self.program, self.entry, self.budget) for part in parts], groups, memory, self.rng)
+        watcher = self.options.watcher
+        teams = [Team(part, self.program, self.entry, self.budget, watcher) for part in parts]
+        run_batch(teams, groups, memory, self.rng)
         self.emulator.memory.used = used
         del self.emulator.memory.regions[first:]
 

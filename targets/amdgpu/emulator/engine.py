@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import lds, lds_steps, native_lds, packed, scalar, smem, vector, vmem
+from lowering.targets.amdgpu.emulator import lds, lds_steps, native_lds, native_vmem, packed, scalar, smem, vector, vmem
 from lowering.targets.amdgpu.emulator.decode import ENDS, DecodeError, Instruction, decode
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Endless
 from lowering.targets.amdgpu.emulator.matrix_steps import Cache
@@ -26,7 +26,6 @@ from lowering.targets.amdgpu.emulator.waves import EXEC, VCC, Waves
 
 Array = np.ndarray[Any, Any]
 Step = Callable[[Waves], None]
-Watch = Callable[[Instruction, Waves], None]
 
 
 class Watcher(Protocol):
@@ -75,10 +74,9 @@ class Program:
         machine: vmem.Get,
         exact: bool,
         native: Native | None = None,
-        watcher: Watcher | None = None,
     ) -> None:
         self.code, self.base, self.machine, self.exact = code, base, machine, exact
-        self.native, self.watcher = native, watcher
+        self.native = native
         self.lds_unit = 4  # bytes: the smallest LDS access of the code, up to a dword
         self.counts: Counter[int] = Counter()  # how often waves went through the block at an address
         self.blocks: dict[int, Block] = {}
@@ -122,18 +120,9 @@ class Program:
     def step(self, one: Instruction) -> Step:
         """What an instruction does; one without semantics says so when it is reached."""
         try:
-            found = self.bind(one)
+            return self.bind(one)
         except (Unsupported, ValueError) as error:  # ValueError: a DPP control that there is not
             return refusal(one, str(error))
-        if self.watcher is None or not self.watcher.wants(one):
-            return found
-        watch: Watch = self.watcher.watch
-
-        def watched(w: Waves) -> None:
-            watch(one, w)
-            found(w)
-
-        return watched
 
     def bind(self, one: Instruction) -> Step:
         """The semantics of an instruction. Raises Unsupported."""
@@ -149,11 +138,13 @@ class Program:
             arrays = lds_steps.bind(one, self.local)
             return arrays if self.native is None else native_lds.bind(one, self.local, arrays)
         if form in ("FLAT", "GLOBAL", "SCRATCH", "MUBUF"):
-            return vmem.bind(one, self.machine)
+            access = vmem.bind(one, self.machine)
+            return access if self.native is None else native_vmem.bind(one, self.machine, access)
         if self.native is not None and (step := self.native.bind(one)) is not None:
             return step
         if one.opcode.is_matrix:
-            return bind_matrix(one, self.exact, self.fragments)
+            product = bind_matrix(one, self.exact, self.fragments)
+            return product if self.native is None or self.exact else self.native.matrix.bind(one, product)
         if form == "VOP3P" and not one.name.startswith("v_accvgpr"):
             return packed.bind(one)
         return vector.bind(one)
@@ -194,8 +185,9 @@ class Budget:
 class Team:
     """Waves that run together, and where each of them is: an address, DONE or WAITING at a barrier."""
 
-    def __init__(self, w: Waves, program: Program, entry: int, budget: Budget) -> None:
-        self.w, self.program, self.budget = w, program, budget
+    def __init__(self, w: Waves, program: Program, entry: int, budget: Budget, watcher: Watcher | None = None) -> None:
+        self.w, self.program, self.budget, self.watcher = w, program, budget, watcher
+        self.wanted: dict[int, tuple[bool, ...]] = {}  # of each block, the instructions that the watcher is told of
         self.pc = np.full(w.count, entry, np.int64)
         self.resume = np.zeros(w.count, np.int64)  # where those that wait go on
 
@@ -216,16 +208,29 @@ class Team:
         w, count = self.w, int(here.sum())
         while True:
             block = self.program.block(at)
-            for step in block.steps:
-                step(w)
+            if self.watcher is None:
+                for step in block.steps:
+                    step(w)
+            else:
+                self.watched(at, block, self.watcher)
             self.program.counts[at] += count
             self.budget.spend(count * (len(block.steps) + 1))
-            if self.program.watcher is not None and self.program.watcher.wants(block.last):
-                self.program.watcher.watch(block.last, w)
             after = self.follow(block.last)
             if after is None or not whole:
                 return
             at = after
+
+    def watched(self, at: int, block: Block, watcher: Watcher) -> None:
+        """Runs a block under a watcher's eyes."""
+        if at not in self.wanted:
+            self.wanted[at] = tuple(watcher.wants(one) for one in (*block.instructions, block.last))
+        *wanted, last = self.wanted[at]
+        for one, step, wants in zip(block.instructions, block.steps, wanted, strict=True):
+            if wants:
+                watcher.watch(one, self.w)
+            step(self.w)
+        if last:
+            watcher.watch(block.last, self.w)
 
     def follow(self, last: Instruction) -> int | None:
         """Moves the active waves on. The address where all go on together, or None."""

@@ -6,7 +6,6 @@ wrote, and a race, which is two waves at the same place with no barrier between 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,13 +30,31 @@ class Shadow:
     reader: Array
     epoch: Array  # of each workgroup: 1 + the barriers it has passed
 
-    @property
-    def addresses(self) -> tuple[int, int, int, int]:
-        """For native code: the tables and the unit as a shift."""
-        return (*self.places, self.unit.bit_length() - 1)
-
     def __post_init__(self) -> None:
+        # for native code: the tables, and the unit as a shift
         self.places = (self.writer.ctypes.data, self.reader.ctypes.data, self.epoch.ctypes.data)
+        self.shift = self.unit.bit_length() - 1
+
+
+def upper(table: Array) -> Array:
+    """The upper halves of tags: epoch << 8 | wave."""
+    return table.view(np.uint32)[1::2]
+
+
+@dataclass(frozen=True)
+class Access:
+    """What lanes access at an instruction: their tags, and the LDS addresses of their first bytes."""
+
+    instruction: Instruction
+    waves: Waves
+    lanes: Array
+    tag: Array
+    address: Array
+
+    def others(self, last: Array) -> Array:
+        """Which upper halves of tags are of this epoch and of another wave: they differ in the wave only."""
+        found: Array = (last ^ upper(self.tag)) - np.uint32(1) < 63
+        return found
 
 
 @dataclass
@@ -93,8 +110,9 @@ class Lds:
             return found
         place = self.place(w, address, lanes)
         if self.shadow is not None:
+            access = Access(one, w, lanes, self.tags(one, w, lanes), address)
             for step in range(0, nbytes, self.unit):
-                self.note_read(one, w, place + step, lanes, address + np.uint32(step))
+                self.note_read(access, place + step, step)
         return gather(self.bytes_, place, nbytes)
 
     def write(self, one: Instruction, w: Waves, address: Array, lanes: Array, values: Array, nbytes: int) -> None:
@@ -110,67 +128,68 @@ class Lds:
         scatter(self.bytes_, place, values, nbytes)
         after = gather(self.bytes_, place, nbytes)
         kept = values & np.uint32((1 << 8 * min(nbytes, 4)) - 1)
+        access = Access(one, w, lanes, self.tags(one, w, lanes), address)
+        changes, loses = before != kept, after != kept
         for step in range(0, nbytes, self.unit):
-            row = step // 4
-            changes, loses = before[row] != kept[row], after[row] != kept[row]
-            self.note_write(one, w, place + step, lanes, address + np.uint32(step), changes, loses)
+            self.note_write(access, place + step, step, changes[step // 4], loses[step // 4])
 
     def place(self, w: Waves, address: Array, lanes: Array) -> Array:
         """Offsets into the array of all workgroups."""
         return w.group[lanes // LANES] * self.stride + address.astype(np.int64)
 
-    def tags(self, one: Instruction, w: Waves, lanes: Array) -> tuple[Array, Array, Array]:
-        """Epoch, wave and the tag of an access by each lane."""
+    def tags(self, one: Instruction, w: Waves, lanes: Array) -> Array:
+        """The tag of an access by each lane."""
         assert self.shadow is not None
-        wave = lanes // LANES
-        epoch, number = self.shadow.epoch[w.group[wave]], w.number[wave].astype(np.int64)
-        return epoch, number, epoch << 40 | number << 32 | one.address
+        of_wave = self.shadow.epoch[w.group] << 40 | w.number.astype(np.int64) << 32 | one.address
+        return np.repeat(of_wave, LANES) if len(lanes) == LANES * w.count else of_wave[lanes // LANES]
 
-    def note_read(self, one: Instruction, w: Waves, place: Array, lanes: Array, address: Array) -> None:
+    def note_read(self, access: Access, place: Array, step: int) -> None:
         """Looks for a read that races with a write or finds nothing; keeps who read."""
         assert self.shadow is not None
-        unit = place // self.shadow.unit
-        epoch, number, tag = self.tags(one, w, lanes)
-        last = self.shadow.writer[unit]
-        self.unwritten(one, w, last == 0, lanes, address)
-        self.race(one, w, (last >> 40 == epoch) & (last >> 32 & 63 != number), lanes, address, last, "read", "written")
-        before = self.shadow.reader[unit]
-        others = (before >> 40 == epoch) & (before >> 32 & 63 != number)
-        many = epoch << 40 | MANY << 32 | one.address
-        kept = np.where(others, many, tag)
-        self.shadow.reader[unit] = kept
-        lost = self.shadow.reader[unit] != kept
-        self.shadow.reader[unit[lost]] = many[lost]
+        unit, writer, reader = place >> self.shadow.shift, self.shadow.writer, self.shadow.reader
+        last = upper(writer)[unit]
+        nothing = last == 0
+        if nothing.any():
+            self.unwritten(access, nothing, step)
+        raced = access.others(last)
+        if raced.any():
+            self.race(access, raced, step, writer[unit], "read", "written")
+        tag = access.tag
+        others = access.others(upper(reader)[unit])
+        many = tag | MANY << 32
+        kept = np.where(others, many, tag) if others.any() else tag
+        reader[unit] = kept
+        lost = reader[unit] != kept
+        if lost.any():
+            reader[unit[lost]] = many[lost]
 
-    def note_write(
-        self, one: Instruction, w: Waves, place: Array, lanes: Array, address: Array, changes: Array, loses: Array
-    ) -> None:
+    def note_write(self, access: Access, place: Array, step: int, changes: Array, loses: Array) -> None:
         """Looks for a write that races with a read or another write; keeps who wrote.
 
         A write of what is there already is none: compilers let several waves store the same value. `loses`: another
         lane of the same instruction wrote something else.
         """
         assert self.shadow is not None
-        unit = place // self.shadow.unit
-        epoch, number, tag = self.tags(one, w, lanes)
+        unit = place >> self.shadow.shift
         for table, did in ((self.shadow.writer, "written"), (self.shadow.reader, "read")):
-            last = table[unit]
-            other = (last >> 40 == epoch) & (last >> 32 & 63 != number) & changes
-            self.race(one, w, other, lanes, address, last, "write", did)
-        self.shadow.writer[unit] = tag
-        last = self.shadow.writer[unit]
-        self.race(one, w, (last >> 32 != tag >> 32) & loses, lanes, address, last, "write", "written")
+            others = access.others(upper(table)[unit])
+            if others.any():
+                self.race(access, others & changes, step, table[unit], "write", did)
+        self.shadow.writer[unit] = access.tag
+        if loses.any():
+            last = self.shadow.writer[unit]
+            self.race(access, (last >> 32 != access.tag >> 32) & loses, step, last, "write", "written")
 
-    def unwritten(self, one: Instruction, w: Waves, bad: Array, lanes: Array, address: Array) -> None:
-        """Reports reads of what nobody wrote, where there are any."""
-        if bad.any():
-            words: Callable[[int], str] = lambda i: f"LDS address {int(address[i]):#x} was never written"  # noqa: E731
-            self.findings.add("unwritten LDS", one, w, bad, lanes, words)
+    def unwritten(self, access: Access, bad: Array, step: int) -> None:
+        """Reports reads of what nobody wrote, `step` bytes behind the addresses."""
 
-    def race(
-        self, one: Instruction, w: Waves, bad: Array, lanes: Array, address: Array, last: Array, does: str, did: str
-    ) -> None:
-        """Reports a race where there is one."""
+        def detail(i: int) -> str:
+            return f"LDS address {int(access.address[i]) + step:#x} was never written"
+
+        self.findings.add("unwritten LDS", access.instruction, access.waves, bad, access.lanes, detail)
+
+    def race(self, access: Access, bad: Array, step: int, last: Array, does: str, did: str) -> None:
+        """Reports a race where there is one. `last`: the tags that were met."""
         if not bad.any():
             return
 
@@ -178,8 +197,8 @@ class Lds:
             other = int(last[i]) >> 32 & 63
             who = "several waves" if other == MANY else f"wave {other}"
             return (
-                f"a {does} of LDS address {int(address[i]):#x}, {did} by {who} at {int(last[i]) & 0xFFFFFFFF:#x} "
-                "with no barrier between"
+                f"a {does} of LDS address {int(access.address[i]) + step:#x}, {did} by {who} at "
+                f"{int(last[i]) & 0xFFFFFFFF:#x} with no barrier between"
             )
 
-        self.findings.add("race", one, w, bad, lanes, detail)
+        self.findings.add("race", access.instruction, access.waves, bad, access.lanes, detail)

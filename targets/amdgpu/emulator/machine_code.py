@@ -49,6 +49,19 @@ def compiled(text: str) -> bytes:
     return made
 
 
+def loaded(text: str) -> Any:
+    """A module as code in memory, which lives as long as the process: what `get_function_address` is asked of."""
+    initialise()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled(text)))
+    engine.finalize_object()
+    ENGINES.append(engine)
+    return engine
+
+
+ENGINES: list[Any] = []
+
+
 def machine() -> Any:
     """LLVM's machine for this CPU."""
     return llvm.Target.from_default_triple().create_target_machine(

@@ -77,6 +77,20 @@ class Memory:
         """Copies bytes out of a buffer."""
         return self.bytes_[address - BASE : address - BASE + nbytes].tobytes()
 
+    @property
+    def bias(self) -> int:
+        """For native code: what added to an address gives this machine's."""
+        return int(self.bytes_.ctypes.data) - BASE
+
+    @property
+    def written_bias(self) -> int:
+        """The same for the bytes that tell which were written; 0 where they are not kept."""
+        return 0 if self.written is None else int(self.written.ctypes.data) - BASE
+
+    def bounds(self) -> Array:
+        """First address and end of each buffer: (buffers, 2) int64."""
+        return np.array([(each.address, each.end) for each in self.regions], np.int64).reshape(-1, 2)
+
     def region(self, address: int) -> Region | None:
         """The buffer that an address lies in."""
         return next((each for each in self.regions if each.address <= address < each.end), None)

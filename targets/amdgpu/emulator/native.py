@@ -18,6 +18,7 @@ from lowering.targets.amdgpu.emulator.decode import Instruction, Operand
 from lowering.targets.amdgpu.emulator.kinds import constant, width
 from lowering.targets.amdgpu.emulator.lane_loops import Form, Source, module, traceable
 from lowering.targets.amdgpu.emulator.machine_code import compiled, initialise, machine
+from lowering.targets.amdgpu.emulator.native_matrix import NativeMatrix
 from lowering.targets.amdgpu.emulator.operands import BITS, NUMBERS, PRESERVING, half, register
 from lowering.targets.amdgpu.emulator.packed import WORDS, flags
 from lowering.targets.amdgpu.emulator.packed import sources as packed_sources
@@ -134,6 +135,8 @@ class Native:
 
     def __init__(self, instructions: Iterable[Instruction]) -> None:
         initialise()
+        instructions = tuple(instructions)
+        self.matrix = NativeMatrix(instructions)
         found = [calls(one) for one in instructions]
         self.forms = sorted({call.form for each in found if each for call in each}, key=lambda form: form.symbol)
         self.engine: Any = None

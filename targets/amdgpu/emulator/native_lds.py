@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
+from lowering.targets.amdgpu.emulator import lds
 from lowering.targets.amdgpu.emulator.decode import Instruction
 from lowering.targets.amdgpu.emulator.lds import MANY, Lds
 from lowering.targets.amdgpu.emulator.lds_steps import pair_offsets, size_of
-from lowering.targets.amdgpu.emulator.machine_code import compiled, initialise, machine
+from lowering.targets.amdgpu.emulator.machine_code import loaded
 from lowering.targets.amdgpu.emulator.operands import register
 from lowering.targets.amdgpu.emulator.text import two_offsets
 from lowering.targets.amdgpu.emulator.waves import LANES, Waves
@@ -28,9 +28,10 @@ NAMES = ("b8", "b16", "u8", "u16", "b32", "b64", "b96", "b128")
 UNWRITTEN, WRITTEN, READ = 1, 2, 3  # what was found first
 HEAD = (
     "ptr %v, i64 %vs, ptr %mask, i64 %waves, ptr %group, ptr %number, ptr %lds, i64 %stride, i64 %size, ptr %params, "
-    "ptr %writer, ptr %reader, ptr %epoch, i64 %shift, ptr %found"
+    "ptr %writer, ptr %reader, ptr %epoch, ptr %found"
 )
-SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 15)
+SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 14)
+SHIFTS = (0, 1, 2)  # of the unit that is kept track of: bytes, two bytes, dwords
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Access:
 
     @property
     def symbol(self) -> str:
-        """The name of its function, less whether it checks."""
+        """The name of its function, less what it checks by."""
         return f"lds_{'load' if self.is_load else 'store'}_{self.nbytes}_{self.places}"
 
     @property
@@ -62,7 +63,12 @@ def access_of(one: Instruction) -> Access | None:
     return Access(parts[1].startswith("read"), size_of(one), 2 if two_offsets(one) else 1)
 
 
-def function(access: Access, checked: bool) -> str:
+def name_of(access: Access, shift: int | None) -> str:
+    """The name of a function: without checks, or with those of units of 1 << shift bytes."""
+    return f"{access.symbol}_{'plain' if shift is None else shift}"
+
+
+def function(access: Access, shift: int | None) -> str:
     """The IR: a loop that tests bounds, then one that checks and copies. Parameters: the address's register, those of
     the data, the offsets, the instruction's address."""
     count = access.places * access.dwords
@@ -77,14 +83,13 @@ def function(access: Access, checked: bool) -> str:
             k = place * access.dwords + n
             entry.append(f"  %e{k} = add i64 %r{1 + place}, {n}\n  %m{k} = mul i64 %e{k}, %vs")
             entry.append(f"  %d{k} = getelementptr i32, ptr %v, i64 %m{k}")
-    body = [checks(access, place) if checked else "" for place in range(access.places)]
+    body = ["" if shift is None else checks(access, place, shift) for place in range(access.places)]
     copies = [load(access, count) if access.is_load else "".join(store(access, p) for p in range(access.places))]
-    name = f"{access.symbol}_{'c' if checked else 'p'}"
     # a store is checked before each place is written: what is there already is no change
     if not access.is_load:
         body = [body[p] + store(access, p) for p in range(access.places)]
         copies = []
-    return f"""define i64 @{name}({HEAD}) "no-builtins" {{
+    return f"""define i64 @{name_of(access, shift)}({HEAD}) "no-builtins" {{
 entry:
   %lanes = shl i64 %waves, 6
   %all = icmp eq ptr %mask, null
@@ -116,7 +121,7 @@ body:
   %g = load i64, ptr %gp
   %base = mul i64 %g, %stride
 {address("a", "%i", access)}
-{"".join(f"  %x{p} = add i64 %a{p}, %base{chr(10)}" for p in range(access.places))}{tags() if checked else ""}
+{"".join(f"  %x{p} = add i64 %a{p}, %base{chr(10)}" for p in range(access.places))}{"" if shift is None else tags()}
 {"".join(body)}{"".join(copies)}
   br label %next
 next:
@@ -173,6 +178,7 @@ def tags() -> str:
   %tag = or i64 %tag0, %pc
   %many0 = or i64 %t40, {MANY << 32}
   %many = or i64 %many0, %pc
+  %own = lshr i64 %tag, 32
 """
 
 
@@ -208,25 +214,79 @@ def report(name: str, condition: str, kind: str, last: str) -> str:
 """
 
 
-def checks(access: Access, place: int) -> str:
-    """The units of one place, checked and tagged."""
-    return units(access, place, read_unit if access.is_load else write_unit)
+def checks(access: Access, place: int, shift: int) -> str:
+    """The units of one place, checked and tagged: all at once, and one by one where something is amiss."""
+    return at_once(access, place, shift) + units(access, place, shift, read_unit if access.is_load else write_unit)
 
 
-def units(access: Access, place: int, unit: Callable[[str, str, Access, int], str]) -> str:
+def at_once(access: Access, place: int, shift: int) -> str:
+    """Looks at all units of a place; with nothing to report they are tagged and done.
+
+    A tag is of this epoch and of another wave where its upper half differs from that of the own tag in the wave only.
+    """
+    p, count = f"u{place}", access.nbytes >> shift
+    if not count:  # a part of a unit
+        return f"  br label %{p}.slow\n"
+    vector = f"<{count} x i64>"
+
+    def splat(name: str, value: str) -> str:
+        return f"""  %{p}.{name}0 = insertelement {vector} poison, i64 {value}, i64 0
+  %{p}.{name} = shufflevector {vector} %{p}.{name}0, {vector} poison, <{count} x i32> zeroinitializer
+"""
+
+    def constant(value: int) -> str:
+        return "<" + ", ".join([f"i64 {value}"] * count) + ">"
+
+    def others(name: str, tags: str) -> str:
+        return f"""  %{p}.{name}h = lshr {vector} {tags}, {constant(32)}
+  %{p}.{name}x = xor {vector} %{p}.{name}h, %{p}.own
+  %{p}.{name}y = sub {vector} %{p}.{name}x, {constant(1)}
+  %{p}.{name} = icmp ult {vector} %{p}.{name}y, {constant(63)}
+"""
+
+    if access.is_load:
+        bad = f"""  %{p}.no = icmp eq {vector} %{p}.fw, zeroinitializer
+  %{p}.any = or <{count} x i1> %{p}.no, %{p}.ow
+"""
+        done = f"""{splat("many", "%many")}\
+  %{p}.new = select <{count} x i1> %{p}.or, {vector} %{p}.many, {vector} %{p}.tag
+  store {vector} %{p}.new, ptr %{p}.frp, align 8
+"""
+    else:
+        bad = f"  %{p}.any = or <{count} x i1> %{p}.or, %{p}.ow\n"
+        done = f"  store {vector} %{p}.tag, ptr %{p}.fwp, align 8\n"
+    return f"""  %{p}.low = and i64 %x{place}, {(1 << shift) - 1}
+  %{p}.fits = icmp eq i64 %{p}.low, 0
+  br i1 %{p}.fits, label %{p}.fast, label %{p}.slow
+{p}.fast:
+  %{p}.fk = lshr i64 %x{place}, {shift}
+  %{p}.fwp = getelementptr i64, ptr %writer, i64 %{p}.fk
+  %{p}.frp = getelementptr i64, ptr %reader, i64 %{p}.fk
+  %{p}.fw = load {vector}, ptr %{p}.fwp, align 8
+  %{p}.fr = load {vector}, ptr %{p}.frp, align 8
+{splat("own", "%own")}{splat("tag", "%tag")}{others("ow", f"%{p}.fw")}{others("or", f"%{p}.fr")}{bad}\
+  %{p}.amiss = call i1 @llvm.vector.reduce.or.v{count}i1(<{count} x i1> %{p}.any)
+  br i1 %{p}.amiss, label %{p}.slow, label %{p}.fine
+{p}.fine:
+{done}  br label %{p}.done
+"""
+
+
+def units(access: Access, place: int, shift: int, unit: Callable[[str, Access, int, int], str]) -> str:
     """A loop over the units of a place."""
     p = f"u{place}"
-    return f"""  %{p}.first = lshr i64 %x{place}, %shift
+    return f"""{p}.slow:
+  %{p}.first = lshr i64 %x{place}, {shift}
   %{p}.end0 = add i64 %x{place}, {access.nbytes - 1}
-  %{p}.end = lshr i64 %{p}.end0, %shift
+  %{p}.end = lshr i64 %{p}.end0, {shift}
   br label %{p}.loop
 {p}.loop:
-  %{p}.k = phi i64 [%{p}.first, %{"body" if place == 0 else f"u{place - 1}.done"}], [%{p}.k1, %{p}.last]
+  %{p}.k = phi i64 [%{p}.first, %{p}.slow], [%{p}.k1, %{p}.last]
   %{p}.wp = getelementptr i64, ptr %writer, i64 %{p}.k
   %{p}.rp = getelementptr i64, ptr %reader, i64 %{p}.k
   %{p}.wt = load i64, ptr %{p}.wp
   %{p}.rt = load i64, ptr %{p}.rp
-{other(f"{p}.wo", f"%{p}.wt")}{other(f"{p}.ro", f"%{p}.rt")}{unit(p, f"%{p}.k", access, place)}  br label %{p}.last
+{other(f"{p}.wo", f"%{p}.wt")}{other(f"{p}.ro", f"%{p}.rt")}{unit(p, access, place, shift)}  br label %{p}.last
 {p}.last:
   %{p}.k1 = add i64 %{p}.k, 1
   %{p}.more = icmp ule i64 %{p}.k1, %{p}.end
@@ -235,27 +295,27 @@ def units(access: Access, place: int, unit: Callable[[str, str, Access, int], st
 """
 
 
-def read_unit(p: str, _k: str, _access: Access, _place: int) -> str:
+def read_unit(p: str, _access: Access, _place: int, _shift: int) -> str:
     """A read: of something written, by no other wave since the barrier; kept beside the other readers."""
     return f"""  %{p}.none = icmp eq i64 %{p}.wt, 0
   %{p}.bad = or i1 %{p}.none, %{p}.wo
   %{p}.kind = select i1 %{p}.none, i64 {UNWRITTEN}, i64 {WRITTEN}
-{report(f"{p}.x", f"%{p}.bad", f"%{p}.kind", f"%{p}.wt")}  %{p}.new = select i1 %{p}.ro, i64 %many, i64 %tag
-  store i64 %{p}.new, ptr %{p}.rp
+{report(f"{p}.x", f"%{p}.bad", f"%{p}.kind", f"%{p}.wt")}  %{p}.kept = select i1 %{p}.ro, i64 %many, i64 %tag
+  store i64 %{p}.kept, ptr %{p}.rp
 """
 
 
-def write_unit(p: str, _k: str, access: Access, place: int) -> str:
+def write_unit(p: str, access: Access, place: int, shift: int) -> str:
     """A write: of a place that no other wave wrote or read since the barrier, unless the value is there already."""
-    return f"""{changed(p, access, place)}  %{p}.any = or i1 %{p}.wo, %{p}.ro
-  %{p}.bad = and i1 %{p}.any, %{p}.ch
+    return f"""{changed(p, access, place, shift)}  %{p}.met = or i1 %{p}.wo, %{p}.ro
+  %{p}.bad = and i1 %{p}.met, %{p}.ch
   %{p}.kind = select i1 %{p}.wo, i64 {WRITTEN}, i64 {READ}
   %{p}.last.t = select i1 %{p}.wo, i64 %{p}.wt, i64 %{p}.rt
 {report(f"{p}.x", f"%{p}.bad", f"%{p}.kind", f"%{p}.last.t")}  store i64 %tag, ptr %{p}.wp
 """
 
 
-def changed(p: str, access: Access, place: int) -> str:
+def changed(p: str, access: Access, place: int, shift: int) -> str:
     """Whether the dword that a unit lies in changes."""
     if access.nbytes < 4:
         typed = f"i{8 * access.nbytes}"
@@ -268,7 +328,7 @@ def changed(p: str, access: Access, place: int) -> str:
   %{p}.ch = icmp ne {typed} %{p}.old, %{p}.nt
 """
     # the dword of the place that the unit begins in
-    return f"""  %{p}.at = shl i64 %{p}.k, %shift
+    return f"""  %{p}.at = shl i64 %{p}.k, {shift}
   %{p}.rel0 = sub i64 %{p}.at, %x{place}
   %{p}.neg = icmp slt i64 %{p}.rel0, 0
   %{p}.rel = select i1 %{p}.neg, i64 0, i64 %{p}.rel0
@@ -318,36 +378,30 @@ def store(access: Access, place: int) -> str:
 
 ALL = tuple(Access(is_load, n, places) for is_load in (True, False) for n in (1, 2, 4, 8, 12, 16) for places in (1, 2))
 
+KEYS = tuple((access, shift) for access in ALL for shift in (None, *SHIFTS))
+
 
 def module() -> str:
     """The IR of all accesses, with and without checks."""
-    return "\n".join(function(access, checked) for access in ALL for checked in (False, True))
+    counts = sorted({access.nbytes >> shift for access, shift in KEYS if shift is not None and access.nbytes >> shift})
+    declared = [f"declare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)" for n in counts]
+    return "\n".join((*declared, *(function(access, shift) for access, shift in KEYS)))
 
 
 @cache
-def functions() -> dict[tuple[Access, bool], Any]:
+def functions() -> dict[tuple[Access, int | None], Any]:
     """The functions, compiled once and kept on disk."""
-    initialise()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled(module())))
-    engine.finalize_object()
-    ENGINES.append(engine)
-    return {
-        (access, checked): SIGNATURE(engine.get_function_address(f"{access.symbol}_{'c' if checked else 'p'}"))
-        for access in ALL
-        for checked in (False, True)
-    }
+    engine = loaded(module())
+    return {key: SIGNATURE(engine.get_function_address(name_of(*key))) for key in KEYS}
 
 
-ENGINES: list[Any] = []  # code lives as long as its engine
-
-
-def bind(one: Instruction, lds: Callable[[], Lds], arrays: Step) -> Step:
+def bind(one: Instruction, local: Callable[[], Lds], arrays: Step) -> Step:
     """An LDS access natively; with arrays where it is no plain one, and for the words of a fault."""
     access = access_of(one)
     if access is None:
         return arrays
-    plain, checked = (functions()[access, way] for way in (False, True))
+    plain = functions()[access, None]
+    checked = [functions()[access, shift] for shift in SHIFTS]
     if access.places == 2:
         offsets = list(pair_offsets(one, access.nbytes))
     else:
@@ -363,15 +417,15 @@ def bind(one: Instruction, lds: Callable[[], Lds], arrays: Step) -> Step:
     found_at = found.ctypes.data
 
     def step(w: Waves, _: Any = numbers) -> None:
-        here = lds()
+        here = local()
         shadow = here.shadow
         mask = 0 if w.full else w.mask.ctypes.data
         head = (w.v_at, w.v_stride, mask, w.count, w.group_at, w.number_at, here.bytes_at, here.stride, here.size, at)
         if shadow is None:
-            done = plain(*head, 0, 0, 0, 0, 0)
+            done = plain(*head, 0, 0, 0, 0)
         else:
             found[0] = 0
-            done = checked(*head, *shadow.addresses, found_at)
+            done = checked[shadow.shift](*head, *shadow.places, found_at)
             if found[0]:
                 told(here, one, w, found)
         if done:
@@ -383,15 +437,16 @@ def bind(one: Instruction, lds: Callable[[], Lds], arrays: Step) -> Step:
 def told(here: Lds, one: Instruction, w: Waves, found: np.ndarray[Any, Any]) -> None:
     """Reports what was found first."""
     count, lane, kind, last = (int(n) for n in found)
-    lanes, bad = np.array([lane]), np.ones(1, bool)
+    lanes, bad = np.array([lane]), np.ones(1, bool)  # the first of them
     offset = 0 if two_offsets(one) else one.fields["offset0"] | one.fields["offset1"] << 8
     address = w.v[one.fields["addr"]].reshape(-1)[lanes] + np.uint32(offset)
+    access = lds.Access(one, w, lanes, np.array([last]), address)
     does = "read" if one.name.startswith("ds_read") else "write"
     if kind == UNWRITTEN:
-        here.unwritten(one, w, bad, lanes, address)
+        here.unwritten(access, bad, 0)
     else:
         did = "written" if kind == WRITTEN else "read"
-        here.race(one, w, bad, lanes, address, np.array([last]), does, did)
+        here.race(access, bad, 0, np.array([last]), does, did)
     key = ("unwritten LDS" if kind == UNWRITTEN else "race", one.address)
     here.findings.counts[key] = here.findings.counts.get(key, 0) + count - 1
     assert lane < w.count * LANES

@@ -5,22 +5,23 @@ Counts are exact for the workgroups that ran; nothing here is a time.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from lowering.core import Target
-from lowering.targets.amdgpu.emulator import addresses, lds_banks, lds_steps, vmem
+from lowering.targets.amdgpu.emulator import addresses, lds_banks, lds_steps, native_vmem, vmem
 from lowering.targets.amdgpu.emulator.decode import Instruction
 from lowering.targets.amdgpu.emulator.emulator import EmulationResult
 from lowering.targets.amdgpu.emulator.image import Descriptor
 from lowering.targets.amdgpu.emulator.matrix import shapes
+from lowering.targets.amdgpu.emulator.native_lines import touched
 from lowering.targets.amdgpu.emulator.text import text, two_offsets
-from lowering.targets.amdgpu.emulator.waves import LANES, Waves, active
+from lowering.targets.amdgpu.emulator.waves import Waves, active
 
 Array = np.ndarray[Any, Any]
 
@@ -73,14 +74,14 @@ class Traffic:
 class Statistics:
     """Counts a launch: it watches memory accesses (`Options.watcher`), and takes the rest from the result.
 
-    Accesses of one instruction repeat their pattern from wave to wave and turn to turn, so a pattern is counted once.
+    Accesses of LDS repeat their pattern from turn to turn, so a pattern is counted once.
     """
 
     counts: Counter[Instruction] = field(default_factory=Counter[Instruction])  # wave-instructions
     known: dict[tuple[object, ...], tuple[int, ...]] = field(default_factory=dict[tuple[object, ...], tuple[int, ...]])
     lds: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
     memory: dict[int, Traffic] = field(default_factory=dict[int, Traffic])
-    locate: dict[int, addresses.Locate] = field(default_factory=dict[int, addresses.Locate])
+    locate: dict[int, Callable[[Waves], None]] = field(default_factory=dict[int, Callable[[Waves], None]])
 
     def wants(self, one: Instruction) -> bool:
         """LDS and global memory accesses."""
@@ -119,28 +120,15 @@ class Statistics:
     def coalescing(self, one: Instruction, w: Waves) -> None:
         """Lines that each wave's access touches."""
         if one.address not in self.locate:
-            self.locate[one.address] = addresses.locate(one)
-        lanes = active(w)
-        if not len(lanes):
-            return
-        place, nbytes = self.locate[one.address](w, lanes), vmem.size_of(one)
-        address, wave = place.address, lanes // LANES
-        if place.limit is not None:
-            inside = place.limit > 0
-            address, wave = address[inside], wave[inside]
-        known = self.memory.setdefault(one.address, Traffic(one))
-        start = address[:1] // np.uint64(LINES[-1]) * np.uint64(LINES[-1])  # a pattern may begin at any line
-        key = (one.address, digest(address - start), digest(wave), w.count)
-        if key not in self.known:
-            amount = np.bincount(wave, minlength=w.count) * nbytes
-            counted = [touched(address, wave, nbytes, line) for line in LINES]
-            ideal = [int((-(-amount // line)).sum()) for line in LINES]
-            self.known[key] = (*counted, *ideal, int(amount.sum()), int((amount > 0).sum()))
-        *lines, moved, waves = self.known[key]
-        known.bytes, known.waves = known.bytes + moved, known.waves + waves
-        for n, line in enumerate(LINES):
-            known.lines[line] += lines[n]
-            known.ideal[line] += lines[len(LINES) + n]
+            self.locate[one.address] = places(one)
+        self.locate[one.address](w)
+        known, nbytes = self.memory.setdefault(one.address, Traffic(one)), vmem.size_of(one)
+        counted = {line: touched(w.places, nbytes, line) for line in LINES}
+        for line, found in counted.items():
+            known.lines[line] += found.lines
+            known.ideal[line] += found.ideal
+        known.bytes += counted[LINES[0]].bytes
+        known.waves += counted[LINES[0]].waves
 
     def by_class(self) -> Mapping[str, int]:
         """Wave-instructions of each class."""
@@ -173,15 +161,36 @@ class Statistics:
 
 
 def digest(values: Array) -> int:
-    """A checksum of an array's bytes."""
-    return zlib.crc32(np.ascontiguousarray(values).data)
+    """A checksum of an array's bytes, a multiple of 8: their sum with random weights, which two arrays that differ
+    share by a chance of 2^-57 or less (the difference of 64 bits has at most 7 trailing zeros more than its weight)."""
+    words = np.ascontiguousarray(values).reshape(-1).view(np.uint64)
+    return int(np.dot(words, weights(len(words))))
 
 
-def touched(address: Array, wave: Array, nbytes: int, line: int) -> int:
-    """Distinct lines of each wave, summed."""
-    first, last = address // np.uint64(line), (address + np.uint64(nbytes - 1)) // np.uint64(line)
-    rows = np.concatenate([wave, wave]).astype(np.uint64)
-    return len(np.unique(np.concatenate([first, last]) << np.uint64(12) | rows))
+@cache
+def weights(count: int) -> Array:
+    """Odd random numbers of 64 bits."""
+    return np.random.default_rng(count).integers(0, 1 << 64, count, np.uint64) | np.uint64(1)
+
+
+def places(one: Instruction) -> Callable[[Waves], None]:
+    """How the addresses of an access are written to `w.places`; negative for lanes that access nothing."""
+    find = native_vmem.locator(one)
+    if find is not None:
+        return lambda w: (find(w, NOWHERE), None)[1]  # whether they lie in a buffer is the access's own business
+    locate = addresses.locate(one)
+
+    def with_arrays(w: Waves) -> None:
+        lanes = active(w)
+        place = locate(w, lanes)
+        w.places[:] = native_vmem.IDLE
+        here = slice(None) if place.limit is None else place.limit > 0
+        w.places[lanes[here]] = place.address[here].view(np.int64)
+
+    return with_arrays
+
+
+NOWHERE = np.zeros((0, 2), np.int64)
 
 
 @dataclass(frozen=True)

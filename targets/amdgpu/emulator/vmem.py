@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class Machine:
     memory: Memory
     lds: Lds
     findings: Findings
+
+    @cached_property
+    def bounds(self) -> Array:
+        """Where the buffers lie; they stay while a batch runs."""
+        return self.memory.bounds()
 
 
 Get = Callable[[], Machine]

@@ -33,6 +33,8 @@ class Waves:
         self.s_at, self.s_stride = s.ctypes.data, s.strides[0] // 4
         self.group_at, self.number_at = group.ctypes.data, number.ctypes.data
         self.count = v.shape[1]
+        self.places = np.empty(self.count * LANES, np.int64)  # where native code keeps the addresses of lanes
+        self.places_at = self.places.ctypes.data
         self.shape = (self.count, LANES)
         self.active = np.ones(self.count, bool)  # the waves that are at the instruction
         self.uniform = True  # all are
