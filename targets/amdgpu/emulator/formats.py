@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 
 Fields = Mapping[str, tuple[int, int]]  # name -> lowest bit, width
@@ -119,7 +119,7 @@ class Opcode:
 @cache
 def opcodes() -> Mapping[tuple[str, int], Opcode]:
     """The table, by format and number."""
-    text = files("lowering.targets.amdgpu.emulator").joinpath("opcodes.tsv").read_text()
+    text = Path(__file__).with_name("opcodes.tsv").read_text()
     rows = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return {(row[0], int(row[1])): Opcode(row[0], int(row[1]), row[2], operand_list(row[3])) for row in rows}
 
