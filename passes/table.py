@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from lowering.core import Pass
+from lowering.passes.amdgpu.buffer_accesses import BufferAccesses
+from lowering.passes.amdgpu.fence_products import FenceProducts
+from lowering.passes.amdgpu.map_lanes import MapLanes
+from lowering.passes.amdgpu.pipeline_fragments import PipelineFragments
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
 from lowering.passes.common.contract_fma import ContractFma
 from lowering.passes.common.expand_copies import ExpandCopies
@@ -25,7 +29,11 @@ from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
 from lowering.passes.gpu.map_blocks import MapBlocks
 from lowering.passes.gpu.map_threads import MapThreads
+from lowering.passes.gpu.map_waves import MapWaves
+from lowering.passes.gpu.prefetch import Prefetch
 from lowering.passes.gpu.promote import Promote
+from lowering.passes.gpu.rasterise import Rasterise
+from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.transform import Transform
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
 from lowering.passes.x86.generalize_contraction import GeneralizeContraction
@@ -60,9 +68,17 @@ TABLE: tuple[type[Pass], ...] = (
     ExpandMath,
     KernelArguments,
     LowerTransfers,
+    MapLanes,
     MapBlocks,
     MapThreads,
+    MapWaves,
     Promote,
+    Rasterise,
+    Swizzle,
+    Prefetch,
+    BufferAccesses,
+    FenceProducts,
+    PipelineFragments,
     DropOuterDims,
     GeneralizeContraction,
     HoistAccumulators,

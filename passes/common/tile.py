@@ -39,7 +39,7 @@ class Tile(Pass):
 
     name: ClassVar[str] = "tile"
     tile_sizes: tuple[int, ...]
-    mapping: Literal["none", "block", "thread"] = "none"
+    mapping: Literal["none", "block", "warp", "thread"] = "none"
 
     def __post_init__(self) -> None:
         if len(self.tile_sizes) != 2 or min(self.tile_sizes) < 0:

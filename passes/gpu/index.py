@@ -88,6 +88,8 @@ def largest(value: Any, launch: Any) -> int | None:
     """The largest value a leaf takes (the smallest is 0): thread and block ids, delinearised ids, static loops."""
     op = find.defining(value)
     if op is not None:
+        if op.name == "affine.apply":
+            return largest_quotient(op, launch)
         if op.name != "affine.delinearize_index":
             return None
         basis = list(op.attributes["static_basis"])
@@ -107,9 +109,43 @@ def largest(value: Any, launch: Any) -> int | None:
     return None
 
 
+def largest_quotient(apply: Any, launch: Any) -> int | None:
+    """The largest value of an `affine.apply` that divides one leaf by a constant, rounding down; None for another."""
+    expr = apply.attributes["map"].value.results[0]
+    if not isinstance(expr, ir.AffineFloorDivExpr) or not isinstance(expr.rhs, ir.AffineConstantExpr):
+        return None
+    most = largest(apply.operands[0], launch) if isinstance(expr.lhs, ir.AffineDimExpr) else None
+    return None if most is None else most // expr.rhs.value
+
+
 def divisor(form: Linear) -> int:
     """A number that divides every value of a form: a loop's variable that starts at 0 is a multiple of its step."""
     return gcd(form.constant, *(factor * step_of(value) for value, factor in form.terms.items()))
+
+
+def known_divisor(value: Any) -> int:
+    """A number that divides every value of an index, read off the affine expressions that make it; 0 divides by any."""
+    op = find.defining(value)
+    if op is not None and op.name == "affine.apply":
+        affine_map = op.attributes["map"].value
+        return expression_divisor(affine_map.results[0], list(op.operands), affine_map.n_dims)
+    return divisor(linear(value))
+
+
+def expression_divisor(expr: Any, operands: list[Any], dims: int) -> int:
+    """A number that divides every value of an affine expression."""
+    if isinstance(expr, ir.AffineConstantExpr):
+        return abs(expr.value)
+    if isinstance(expr, ir.AffineDimExpr):
+        return known_divisor(operands[expr.position])
+    if isinstance(expr, ir.AffineSymbolExpr):
+        return known_divisor(operands[dims + expr.position])
+    left, right = (expression_divisor(each, operands, dims) for each in (expr.lhs, expr.rhs))
+    if isinstance(expr, ir.AffineMulExpr):
+        return left * right
+    if isinstance(expr, (ir.AffineAddExpr, ir.AffineModExpr)):
+        return gcd(left, right)
+    return left // right if isinstance(expr, ir.AffineFloorDivExpr) and right and left % right == 0 else 1
 
 
 def step_of(value: Any) -> int:

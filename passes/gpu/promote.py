@@ -15,8 +15,10 @@ after:   gpu.launch ... workgroup(%w : memref<16x128xf32, #gpu.address_space<wor
 
 What the block needs is read off the index: the part that depends on threads or on loops inside the K loop spans the
 tile, the rest is its origin. The buffer has K outermost, so that a thread's row or column of a tile is contiguous, and
-it holds widened elements, so that each is widened once a block. Reads out of bounds stay so. Threads beyond the last
-piece repeat it: no thread leaves the others at a barrier.
+it holds widened elements, so that each is widened once a block. Matrix instructions want neither: with `k=last` what
+a row or column has along K is contiguous (where the source has it otherwise, a thread loads a piece of both dimensions
+and turns it in registers), and with `widen=false` elements stay as they are. Reads out of bounds stay so. Threads
+beyond the last piece repeat it: no thread leaves the others at a barrier.
 """
 
 from __future__ import annotations
@@ -37,11 +39,16 @@ WORKGROUP = "#gpu.address_space<workgroup>"
 
 @dataclass(frozen=True)
 class Promote(Pass):
-    """`operands` names the inputs of the contraction; `padding` is how many elements a transposed row is longer by."""
+    """`operands` names the inputs of the contraction; `padding` is how many elements a transposed row is longer by.
+
+    `k`: whether K is the buffer's first dimension or its last. `widen`: whether the buffer holds widened elements.
+    """
 
     name: ClassVar[str] = "promote"
     operands: tuple[Literal["a", "b"], ...] = ("a", "b")
     padding: int = 0
+    k: Literal["first", "last"] = "first"
+    widen: bool = True
 
     def __post_init__(self) -> None:
         if self.padding < 0:
@@ -59,6 +66,7 @@ class Promote(Pass):
             reads = [behind(found[0], "ab".index(name))[0] for name in names]
             if all(is_buffer_read(op) and op is not None and not from_threads(op.operands[0], launch) for op in reads):
                 yield from (cls(names, padding) for padding in (4, 0))
+                yield cls(names, 0, "last", False)
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
@@ -69,7 +77,7 @@ class Promote(Pass):
             raise PassError("the launch holds an scf.forall: map-threads has to say first which thread does what of it")
         with mlir.scope():
             before = place(contract, launch)
-            tiles = [tile_of(contract, "ab".index(name), launch, before, self.padding) for name in self.operands]
+            tiles = [tile_of(contract, "ab".index(name), launch, before, self) for name in self.operands]
             copy(tiles, launch, before)
             for tile in tiles:
                 redirect(tile, contract)
@@ -87,12 +95,14 @@ class Tile:
 
     operand: int
     read: Any
-    casts: tuple[Any, ...]
+    casts: tuple[Any, ...]  # that are done before the buffer
+    later: tuple[Any, ...]  # and behind it
     origin: tuple[Linear, ...]
     local: tuple[Linear, ...]
     extents: tuple[int, ...]
-    order: tuple[int, ...]  # the source dimension of each buffer dimension, K first
+    order: tuple[int, ...]  # the source dimension of each buffer dimension
     buffer: Any
+    k: tuple[int, ...]  # the source dimensions along K
 
 
 def place(contract: Any, launch: Any) -> Any:
@@ -104,7 +114,7 @@ def place(contract: Any, launch: Any) -> Any:
     return around[-1] if around else contract
 
 
-def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int) -> Tile:
+def tile_of(contract: Any, operand: int, launch: Any, before: Any, how: Promote) -> Tile:
     """What the block reads of one operand, and a new workgroup buffer for it."""
     op, casts = behind(contract, operand)
     if op is None or not is_buffer_read(op):
@@ -117,12 +127,13 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any, padding: int)
     local = tuple(Linear(0, {v: f for v, f in form.terms.items() if is_local(v, launch, before)}) for form in forms)
     origin = tuple(form + part.scaled(-1) for form, part in zip(forms, local, strict=True))
     extents = spans(op, local, launch)
-    order = buffer_order(op, contract, operand, extents)
+    order = buffer_order(op, contract, operand, extents, how.k)
     shape = [extents[dim] for dim in order]
-    shape[-1] += padding if order[-1] != rank - 1 else 0
-    element = (casts[-1] if casts else op).results[0].type.element_type
+    shape[-1] += how.padding if order[-1] != rank - 1 else 0
+    early, later = (casts, ()) if how.widen else ((), casts)
+    element = (early[-1] if early else op).results[0].type.element_type
     buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
-    return Tile(operand, op, casts, origin, local, extents, order, buffer)
+    return Tile(operand, op, early, later, origin, local, extents, order, buffer, k_dims(op, contract, operand))
 
 
 def behind(contract: Any, operand: int) -> tuple[Any | None, tuple[Any, ...]]:
@@ -167,15 +178,22 @@ def spans(read: Any, local: tuple[Linear, ...], launch: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def buffer_order(read: Any, contract: Any, operand: int, extents: tuple[int, ...]) -> tuple[int, ...]:
-    """The source dimensions that the buffer keeps: those of K first, the others after them."""
+def buffer_order(read: Any, contract: Any, operand: int, extents: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """The source dimensions that the buffer keeps: those of K first (or last), the others after (or before) them."""
     positions = find.positions(read.attributes["permutation_map"].value)
     if None in positions:
         raise PassError("cannot promote a read that broadcasts", str(read.location))
-    loops = find.positions(find.maps(contract)[operand])
-    k = [dim for dim, loop in zip(positions, loops, strict=True) if loop in find.contraction_dims(contract).k]
+    k = k_dims(read, contract, operand)
     rest = [dim for dim in range(len(extents)) if dim not in k and (dim in positions or extents[dim] > 1)]
-    return tuple(dim for dim in (*k, *rest) if dim is not None)
+    return (*k, *rest) if where == "first" else (*rest, *k)
+
+
+def k_dims(read: Any, contract: Any, operand: int) -> tuple[int, ...]:
+    """The dimensions of the source that run along K."""
+    positions = find.positions(read.attributes["permutation_map"].value)
+    loops = find.positions(find.maps(contract)[operand])
+    reduced = find.contraction_dims(contract).k
+    return tuple(dim for dim, loop in zip(positions, loops, strict=True) if dim is not None and loop in reduced)
 
 
 def attribution(launch: Any, kind: Any) -> Any:
@@ -194,7 +212,10 @@ def copy(tiles: list[Tile], launch: Any, before: Any) -> None:
     thread = launch.regions[0].blocks[0].arguments[3]
     gpu = mlir.dialect("gpu")
     with ir.InsertionPoint(before):
-        pieces = [(tile, ids, load(tile, ids, width)) for tile in tiles for ids, width in split(tile, thread, threads)]
+        pieces: list[tuple[Tile, list[Any], Any]] = []
+        for tile in tiles:
+            sizes = piece_sizes(tile, threads)
+            pieces += [(tile, ids, load(tile, ids, sizes)) for ids in split(tile, thread, threads, sizes)]
         gpu.BarrierOp()
         for tile, ids, piece in pieces:
             store(tile, ids, piece)
@@ -208,39 +229,73 @@ def piece_width(tile: Tile) -> int:
     return gcd(VECTOR_BYTES * 8 // source.element_type.width, common)
 
 
-def split(tile: Tile, thread: Any, threads: int) -> list[tuple[list[Any], int]]:
-    """The pieces of a thread: the index in the tile of each, and its width."""
+def turned(tile: Tile) -> bool:
+    """Whether a thread turns its piece: the buffer's last dimension is along K, and the source's last is not."""
+    return tile.order[-1] in tile.k and tile.order[0] not in tile.k and tile.order[-1] != len(tile.extents) - 1
+
+
+def piece_sizes(tile: Tile, threads: int) -> list[int]:
+    """How many elements of each dimension of the source a thread loads at once.
+
+    A piece that is turned is as deep along K as a vector of the buffer is wide, and as wide as leaves no thread idle.
+    """
+    width, ones = piece_width(tile), [1] * (len(tile.extents) - 1)
+    if not turned(tile):
+        return [*ones, width]
+    k = tile.order[-1]
+    depth = gcd(VECTOR_BYTES * 8 // tile.buffer.type.element_type.width, tile.extents[k])
+    while width > 1 and prod(tile.extents) // (depth * width) < threads:
+        width //= 2
+    return [depth if dim == k else 1 for dim in range(len(ones))] + [width]
+
+
+def split(tile: Tile, thread: Any, threads: int, sizes: list[int]) -> list[list[Any]]:
+    """The pieces of a thread: the index in the tile of each."""
     affine, arith = mlir.dialect("affine"), mlir.dialect("arith")
-    index, width = ir.IndexType.get(), piece_width(tile)
-    basis = [*tile.extents[:-1], tile.extents[-1] // width]
+    index = ir.IndexType.get()
+    basis = [extent // size for extent, size in zip(tile.extents, sizes, strict=True)]
     total, d0 = prod(basis), ir.AffineExpr.get_dim(0)
-    pieces: list[tuple[list[Any], int]] = []
+    pieces: list[list[Any]] = []
+    inner = prod(basis[1:])
+    if total % threads == 0 and threads % inner == 0:  # whole rows of pieces: the next piece is so many rows further
+        ids = scaled(list(affine.AffineDelinearizeIndexOp([index] * len(basis), thread, [], basis).results), sizes)
+        for first in range(0, total, threads):
+            pieces.append([emit(Linear(first // inner * sizes[0], {ids[0]: 1})), *ids[1:]])
+        return pieces
     for first in range(0, total, threads):
         piece = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [d0 + first]), [thread]).result
         if first + threads > total:
             piece = arith.MinUIOp(piece, arith.ConstantOp(index, total - 1).result).result
         ids = list(affine.AffineDelinearizeIndexOp([index] * len(basis), piece, [], basis).results)
-        ids[-1] = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [d0 * width]), [ids[-1]]).result
-        pieces.append((ids, width))
+        pieces.append(scaled(ids, sizes))
     return pieces
 
 
-def load(tile: Tile, ids: list[Any], width: int) -> Any:
-    """One piece from the source, widened."""
+def scaled(ids: list[Any], sizes: list[int]) -> list[Any]:
+    """The numbers of a piece as the index of its first element."""
+    return [emit(Linear(0, {each: size})) for each, size in zip(ids, sizes, strict=True)]
+
+
+def load(tile: Tile, ids: list[Any], sizes: list[int]) -> Any:
+    """One piece from the source, widened; turned, with K last, where it has two dimensions."""
     vector, rank = mlir.dialect("vector"), len(tile.extents)
     source, element = tile.read.operands[0], tile.read.operands[0].type.element_type
     positions = find.positions(tile.read.attributes["permutation_map"].value)
     inside = [each.value for each in tile.read.attributes["in_bounds"]]
     bounds = [inside[positions.index(dim)] if dim in positions else True for dim in range(rank)]
     indices = [emit(origin + Linear(0, {i: 1})) for origin, i in zip(tile.origin, ids, strict=True)]
-    kind = ir.VectorType.get([1] * (rank - 1) + [width], element)
+    kind = ir.VectorType.get(sizes, element)
     padding = tile.read.operands[1 + rank]
     identity = ir.AffineMap.get_identity(rank)
     value = vector.TransferReadOp(kind, source, indices, identity, padding, bounds).result
-    if rank > 1:
-        value = vector.ShapeCastOp(ir.VectorType.get([width], element), value).result
+    shape = [size for size in sizes if size > 1] or [1]
+    if shape != sizes:
+        value = vector.ShapeCastOp(ir.VectorType.get(shape, element), value).result
+    if turned(tile):
+        value = vector.TransposeOp(ir.VectorType.get(shape[::-1], element), value, [1, 0]).result
+        shape = shape[::-1]
     for cast in tile.casts:
-        kind = ir.VectorType.get([width], cast.results[0].type.element_type)
+        kind = ir.VectorType.get(shape, cast.results[0].type.element_type)
         value = ir.Operation.create(cast.name, results=[kind], operands=[value]).results[0]
     return value
 
@@ -248,6 +303,12 @@ def load(tile: Tile, ids: list[Any], width: int) -> Any:
 def store(tile: Tile, ids: list[Any], piece: Any) -> None:
     """One piece into the buffer: as a vector where its dimension is the buffer's last, else element by element."""
     vector, memref, last = mlir.dialect("vector"), mlir.dialect("memref"), len(tile.extents) - 1
+    if turned(tile):
+        for i in range(piece.type.shape[0]):
+            row = vector.ExtractOp(piece, [], [i]).result
+            at = emit(Linear(i, {ids[last]: 1}))
+            vector.StoreOp(row, tile.buffer, [at if dim == last else ids[dim] for dim in tile.order])
+        return
     if tile.order[-1] == last:
         vector.StoreOp(piece, tile.buffer, [ids[dim] for dim in tile.order])
         return
@@ -270,6 +331,10 @@ def redirect(tile: Tile, contract: Any) -> None:
         kind = ir.VectorType.get([shape[positions.index(dim)] for dim in kept], element)
         to = ir.AffineMap.get(len(indices), 0, [ir.AffineExpr.get_dim(tile.order.index(dim)) for dim in kept])
         value = vector.TransferReadOp(kind, tile.buffer, indices, to, padding, [True] * len(kept)).result
+        for cast in tile.later:
+            wide = ir.VectorType.get(kind.shape, cast.results[0].type.element_type)
+            value = ir.Operation.create(cast.name, results=[wide], operands=[value]).results[0]
+        element = value.type.element_type
         if kept != positions:
             value = vector.TransposeOp(ir.VectorType.get(shape, element), value, permutation).result
     contract.operands[tile.operand] = value

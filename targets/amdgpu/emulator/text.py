@@ -137,9 +137,14 @@ def sopp(one: Instruction) -> Iterator[str]:
         yield f"{imm:#x}" if imm > 9 else str(imm)
 
 
+def counters(imm: int) -> tuple[int, int, int]:
+    """What s_waitcnt lets outstanding: vm = [3:0] and [15:14], exp = [6:4], lgkm = [11:8]."""
+    return imm & 15 | imm >> 14 << 4, imm >> 4 & 7, imm >> 8 & 15
+
+
 def waits(imm: int) -> str:
-    """The counters of s_waitcnt: vm = [3:0] and [15:14], exp = [6:4], lgkm = [11:8]."""
-    vm, exp, lgkm = imm & 15 | imm >> 14 << 4, imm >> 4 & 7, imm >> 8 & 15
+    """The counters of s_waitcnt that it waits for, as assembly has them."""
+    vm, exp, lgkm = counters(imm)
     if imm >> 12 & 3:
         return f"{imm:#x}"
     named = (("vmcnt", vm, 63), ("expcnt", exp, 7), ("lgkmcnt", lgkm, 15))

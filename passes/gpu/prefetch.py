@@ -1,0 +1,162 @@
+"""Loads the next step's tiles from device memory while this step is computed: registers carry them over.
+
+before:  scf.for %k = 0 to 512 step 64 {
+           %x = load %A[.., %k]                      // device memory
+           gpu.barrier; store %x to %w; gpu.barrier
+           USE(%w)
+         }
+after:   %x0 = load %A[.., 0]
+         %l = scf.for %k = 0 to 448 step 64 iter_args(%x = %x0) {
+           gpu.barrier; store %x to %w; gpu.barrier
+           %y = load %A[.., %k + 64]
+           USE(%w)
+           scf.yield %y
+         }
+         gpu.barrier; store %l to %w; gpu.barrier
+         USE(%w)                                     // the last step has nothing to load
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError, Problem, Target
+from lowering.mlir import ir
+from lowering.passes.gpu.index import linear
+
+READS = {"vector.transfer_read": 0, "vector.load": 0, "memref.load": 0, "amdgpu.raw_buffer_load": 0}
+WRITES = {"vector.store": 1, "memref.store": 1, "vector.transfer_write": 1}
+
+
+@dataclass(frozen=True)
+class Prefetch(Pass):
+    """Takes the loop marked k, of two trips or more, whose step copies to workgroup memory."""
+
+    name: ClassVar[str] = "prefetch"
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The one instance, where there is such a loop."""
+        loops = find.roles(state, "k")
+        if len(loops) == 1 and objection(loops[0]) is None:
+            yield cls()
+
+    def apply(self, module: Any) -> None:
+        loops = find.roles(module, "k")
+        if len(loops) != 1:
+            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
+        reason = objection(loops[0])
+        if reason is not None:
+            raise PassError(reason, str(loops[0].location))
+        with mlir.scope():
+            rotate(loops[0].operation)
+        mlir.run(module, "canonicalize,cse")
+
+
+def objection(loop: Any) -> str | None:
+    """Why a loop's loads cannot be moved a step ahead; None where they can."""
+    bounds = [linear(operand) for operand in list(loop.operands)[:3]]
+    if any(each.terms for each in bounds):
+        return "the loop has no constant bounds"
+    low, high, step = (each.constant for each in bounds)
+    if (high - low) % step or high - low < 2 * step:
+        return f"the loop from {low} to {high} by {step} has not two whole trips"
+    if not loads(loop):
+        return "the loop copies nothing to workgroup memory; promote does"
+    if last_barrier(loop) is None:
+        return "the loop has no barrier between the copies and their use"
+    return None
+
+
+def body_of(loop: Any) -> list[Any]:
+    """The ops of a loop, without its yield."""
+    return [op.operation for op in list(loop.regions[0].blocks[0].operations)[:-1]]
+
+
+def in_workgroup(value: Any) -> bool:
+    """Whether a buffer is workgroup memory."""
+    return "workgroup" in str(value.type.memory_space)
+
+
+def loads(loop: Any) -> list[Any]:
+    """The reads of device memory that end in stores to workgroup memory, in order."""
+    stored: set[Any] = set()
+    for op in body_of(loop):
+        if op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]]):
+            stored |= find.reaching(op.operands[0], loop.operation)
+    return [
+        op for op in body_of(loop)
+        if op.name in READS and not in_workgroup(op.operands[READS[op.name]]) and op.results[0] in stored
+    ]  # fmt: skip
+
+
+def last_barrier(loop: Any) -> Any | None:
+    """The barrier behind the last store to workgroup memory."""
+    ops = body_of(loop)
+    stores = [n for n, op in enumerate(ops) if op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]])]
+    return next((op for op in ops[stores[-1] + 1 :] if op.name == "gpu.barrier"), None) if stores else None
+
+
+def rotate(loop: Any) -> None:
+    """Rebuilds the loop: the loads of the first step before it, those of the next step in it, its last step behind."""
+    scf, arith, index = mlir.dialect("scf"), mlir.dialect("arith"), ir.IndexType.get()
+    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
+    reads, barrier, block = loads(loop), last_barrier(loop), loop.regions[0].blocks[0]
+    needed = needed_for(reads, loop)
+    counter, carried = block.arguments[0], list(block.arguments)[1:]
+    with ir.InsertionPoint(loop):
+        first = copies(needed, {counter: arith.ConstantOp(index, low).result})
+        end = arith.ConstantOp(index, high - step).result
+        inits = [*list(loop.operands)[3:], *(first[read.results[0]] for read in reads)]
+        new = scf.ForOp(loop.operands[0], end, loop.operands[2], inits)
+    for name in list(loop.attributes):
+        new.operation.attributes[name] = loop.attributes[name]
+    with ir.InsertionPoint(new.body):
+        close = scf.YieldOp(list(new.inner_iter_args))
+    arguments = list(new.inner_iter_args)
+    values = dict(zip((counter, *carried), (new.induction_variable, *arguments[: len(carried)]), strict=True))
+    values |= {read.results[0]: arg for read, arg in zip(reads, arguments[len(carried) :], strict=True)}
+    kept = [op for op in body_of(loop) if op not in reads]
+    split = kept.index(barrier) + 1
+    results = list(block.operations)[-1].operands
+    with ir.InsertionPoint(close):
+        values |= copies(kept[:split], values)
+        ahead = arith.AddIOp(new.induction_variable, loop.operands[2]).result
+        following = copies(needed, {counter: ahead})
+        values |= copies(kept[split:], values)
+    for number, value in enumerate([*results, *(following[read.results[0]] for read in reads)]):
+        close.operation.operands[number] = values.get(value, value)
+    with ir.InsertionPoint(loop):
+        final = {counter: end, **dict(zip(carried, list(new.results)[: len(carried)], strict=True))}
+        final |= {read.results[0]: v for read, v in zip(reads, list(new.results)[len(carried) :], strict=True)}
+        final |= copies(kept, final)
+    for old, value in zip(loop.results, results, strict=True):
+        old.replace_all_uses_with(final.get(value, value))
+    loop.erase()
+
+
+def needed_for(reads: list[Any], loop: Any) -> list[Any]:
+    """The reads and what computes their places, in order."""
+    values: set[Any] = set()
+    for read in reads:
+        values |= find.reaching(read.results[0], loop)
+    return [op for op in body_of(loop) if any(result in values for result in op.results)]
+
+
+def copies(ops: Iterable[Any], values: dict[Any, Any]) -> dict[Any, Any]:
+    """Copies of ops at the insertion point, with values replaced; the new result of each old one."""
+    known, made = dict(values), dict[Any, Any]()
+    for op in ops:
+        clone = op.clone()
+        for inner in (clone, *(each for each in mlir.walk(clone, lambda _: True))):
+            inner = inner.operation
+            for number, operand in enumerate(inner.operands):
+                if operand in known:
+                    inner.operands[number] = known[operand]
+        fresh = dict(zip(op.results, clone.results, strict=True))
+        known |= fresh
+        made |= fresh
+    return made
