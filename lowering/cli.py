@@ -259,6 +259,47 @@ def graph_command(
     return command.main(command.Request(**words))
 
 
+KNOBS = typer.Option(help="Knobs of the space, as block_m=128; several, or one after another in quotes.")
+
+
+@app.command("rank")
+def rank_command(
+    source: Annotated[str, SOURCE] = "",
+    target: Annotated[str, TARGET] = "gfx942",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
+    strict_semantics: Annotated[bool, STRICT] = False,
+    knobs: Annotated[list[str], KNOBS] = [],  # noqa: B006
+    top: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Ranks schedules by their predicted time; compiles and runs nothing."""
+    words = locals()
+    from lowering import rank
+
+    return rank.rank(rank.Request(**words))
+
+
+@app.command("explain")
+def explain_command(
+    source: Annotated[str, SOURCE] = "",
+    target: Annotated[str, TARGET] = "gfx942",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
+    strict_semantics: Annotated[bool, STRICT] = False,
+    knobs: Annotated[list[str], KNOBS] = [],  # noqa: B006
+) -> int:
+    """Says why an instance of a space is illegal, or where each of its knobs comes from."""
+    words = locals()
+    from lowering import rank
+
+    return rank.explain(rank.Request(**words))
+
+
 @app.command("bisect")
 def bisect_command(
     source: Annotated[str, SOURCE] = "",

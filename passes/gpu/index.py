@@ -88,8 +88,6 @@ def largest(value: Any, launch: Any) -> int | None:
     """The largest value a leaf takes (the smallest is 0): thread and block ids, delinearised ids, static loops."""
     op = find.defining(value)
     if op is not None:
-        if op.name == "affine.apply":
-            return largest_quotient(op, launch)
         if op.name != "affine.delinearize_index":
             return None
         basis = list(op.attributes["static_basis"])
@@ -107,15 +105,6 @@ def largest(value: Any, launch: Any) -> int | None:
             return None
         return (high.constant - 1) // step.constant * step.constant
     return None
-
-
-def largest_quotient(apply: Any, launch: Any) -> int | None:
-    """The largest value of an `affine.apply` that divides one leaf by a constant, rounding down; None for another."""
-    expr = apply.attributes["map"].value.results[0]
-    if not isinstance(expr, ir.AffineFloorDivExpr) or not isinstance(expr.rhs, ir.AffineConstantExpr):
-        return None
-    most = largest(apply.operands[0], launch) if isinstance(expr.lhs, ir.AffineDimExpr) else None
-    return None if most is None else most // expr.rhs.value
 
 
 def divisor(form: Linear) -> int:

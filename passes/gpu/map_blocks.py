@@ -99,11 +99,11 @@ def launch(forall: Any) -> None:
 
 
 def inline(forall: Any, linear: Any, counts: list[int], before: Any) -> None:
-    """Moves a forall's body in front of an op, its indices taken from the linear one, and erases it."""
+    """Moves a forall's body in front of an op, its indices the first of those of the linear one, and erases it."""
     block = forall.regions[0].blocks[0]
     with ir.InsertionPoint(before):
         ids = delinearized(linear, counts)
-    for argument, value in zip(list(block.arguments), ids, strict=True):
+    for argument, value in zip(list(block.arguments), ids, strict=False):
         argument.replace_all_uses_with(value)
     for op in list(block.operations)[:-1]:
         op.operation.move_before(before)

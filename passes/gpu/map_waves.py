@@ -4,8 +4,7 @@ before:  gpu.launch ... threads(%t, ..) in (1, 1, 1) {
            scf.forall (%i, %j) in (2, 2) { BODY(%i, %j) } {mapping = [#gpu.warp<linear_dim_1>, #gpu.warp<linear_dim_0>]}
          }
 after:   gpu.launch ... threads(%t, ..) in (256, 1, 1) {
-           %w = %t floordiv 64
-           %i, %j = affine.delinearize_index %w into (2, 2)
+           %i, %j, %lane = affine.delinearize_index %t into (2, 2, 64)
            BODY(%i, %j)
          }
 
@@ -74,7 +73,4 @@ def distribute(launch: Any, size: int, most: int) -> None:
     for forall, trips in zip(foralls, counts, strict=True):
         if any(map(is_forall, find.parents(forall))):
             raise PassError("a loop over waves inside another loop over waves or threads", str(forall.location))
-        with ir.InsertionPoint(forall):
-            division = ir.AffineExpr.get_floor_div(ir.AffineExpr.get_dim(0), size)
-            wave = mlir.dialect("affine").AffineApplyOp(ir.AffineMap.get(1, 0, [division]), [thread]).result
-        inline(forall, wave, trips, forall)
+        inline(forall, thread, [*trips, size], forall)

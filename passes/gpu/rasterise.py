@@ -5,7 +5,8 @@ after, with rasterise{chiplets=8 rows=4}:
          %b = (%block mod 8) * 64 + %block floordiv 8          // neighbouring tiles stay on one chiplet
          %i, %j = 4 * (%b floordiv 128) + %b mod 4, (%b mod 128) floordiv 4       // four rows of tiles together
 
-Workgroups go to the chiplets in turn. The last rows may be fewer, and so may the workgroups of the last turn.
+Workgroups go to the chiplets in turn. The last rows may be fewer, and so may the workgroups of the last turn. Tiles of
+one row or column only go to chiplets.
 """
 
 from __future__ import annotations
@@ -36,66 +37,82 @@ class Rasterise(Pass):
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
-        """Groups of rows on the chip's own chiplets, where a launch takes its index apart."""
-        if len([grid for launch in mlir.walk(state, is_launch) if (grid := grid_of(launch)) is not None]) == 1:
+        """Groups of rows on the chip's own chiplets, where there is one launch that takes its index apart."""
+        launches = mlir.walk(state, is_launch)
+        if len(launches) == 1 and grid_of(launches[0]) is not None:
             chiplets = int(target.facts.get("chiplets", 1))
             yield from (cls(rows, chiplets) for rows in (4, 8, 1, 2, 16) if rows > 1 or chiplets > 1)
 
     def apply(self, module: Any) -> None:
-        found = [grid for launch in mlir.walk(module, is_launch) if (grid := grid_of(launch)) is not None]
-        if len(found) != 1:
-            raise PassError(
-                f"looked for one gpu.launch whose workgroups are tiles of two dimensions and found {len(found)}; "
-                "map-blocks makes it"
-            )
+        launches = mlir.walk(module, is_launch)
+        if len(launches) != 1:
+            raise PassError(f"looked for one gpu.launch and found {len(launches)}; map-blocks makes it")
+        count = linear(launches[0].operands[0])
+        if count.terms:
+            raise PassError("the number of workgroups is no constant", str(launches[0].location))
         with mlir.scope():
-            reorder(found[0], self.rows, self.chiplets)
+            spread(launches[0], count.constant, self.chiplets)
+            grid = grid_of(launches[0])
+            if grid is not None and self.rows > 1:
+                regroup(grid, self.rows)
         mlir.run(module, "canonicalize,cse")
+
+
+def apply(expression: Any, value: Any) -> Any:
+    """`affine.apply` of an expression in one dimension."""
+    return mlir.dialect("affine").AffineApplyOp(ir.AffineMap.get(1, 0, [expression]), [value]).result
+
+
+def number(value: int) -> Any:
+    """A constant index."""
+    return mlir.dialect("arith").ConstantOp(ir.IndexType.get(), value).result
+
+
+def spread(launch: Any, total: int, chiplets: int) -> None:
+    """Gives the workgroups that one chiplet gets neighbouring numbers."""
+    each = total // chiplets
+    if chiplets == 1 or each < 2:
+        return
+    block, d0, arith = launch.regions[0].blocks[0].arguments[0], ir.AffineExpr.get_dim(0), mlir.dialect("arith")
+    users = list(dict.fromkeys(use.owner.operation for use in block.uses))
+    with ir.InsertionPoint.at_block_begin(launch.regions[0].blocks[0]):
+        moved = apply(ir.AffineExpr.get_mod(d0, chiplets) * each + ir.AffineExpr.get_floor_div(d0, chiplets), block)
+        if total % chiplets:  # those of the last turn stay where they are
+            inside = arith.CmpIOp(arith.CmpIPredicate.ult, block, number(each * chiplets)).result
+            moved = arith.SelectOp(inside, moved, block).result
+    for op in users:
+        for index, operand in enumerate(op.operands):
+            if operand == block:
+                op.operands[index] = moved
 
 
 def grid_of(launch: Any) -> Any | None:
     """The op that takes a launch's workgroup apart into a row and a column of tiles (and what is beside them)."""
-    block = launch.regions[0].blocks[0].arguments[0]
-    uses = [use.owner.operation for use in block.uses]
-    if len(uses) != 1 or uses[0].name != "affine.delinearize_index" or len(uses[0].results) < 2:
-        return None
     count = linear(launch.operands[0])
-    basis = list(uses[0].attributes["static_basis"])
-    whole = not count.terms and len(basis) == len(uses[0].results) and prod(basis) == count.constant
-    return uses[0] if whole and find.parents(uses[0]) else None
+    found = mlir.walk(launch, lambda op: op.operation.name == "affine.delinearize_index")
+    block = launch.regions[0].blocks[0].arguments[0]
+    for op in found:
+        basis = list(op.attributes["static_basis"])
+        whole = len(basis) == len(op.results) > 1 and not count.terms and prod(basis) == count.constant
+        if whole and block in find.reaching(op.operands[0], launch):
+            return op
+    return None
 
 
-def reorder(grid: Any, rows: int, chiplets: int) -> None:
-    """Takes the workgroup apart in another order."""
+def regroup(grid: Any, rows: int) -> None:
+    """Takes the workgroup's number apart so that groups of rows of tiles are walked together."""
     arith, affine, index = mlir.dialect("arith"), mlir.dialect("affine"), ir.IndexType.get()
     *outer, height, width = list(grid.attributes["static_basis"])
-    total = prod([*outer, height, width])
-    d0 = ir.AffineExpr.get_dim(0)
-
-    def apply(expression: Any, value: Any) -> Any:
-        return affine.AffineApplyOp(ir.AffineMap.get(1, 0, [expression]), [value]).result
-
-    def number(value: int) -> Any:
-        return arith.ConstantOp(index, value).result
-
+    rows = min(rows, height)
+    d0, span = ir.AffineExpr.get_dim(0), rows * width
     with ir.InsertionPoint(grid):
-        block = grid.operands[0]
-        each = total // chiplets
-        if chiplets > 1 and each:
-            moved = apply(ir.AffineExpr.get_mod(d0, chiplets) * each + ir.AffineExpr.get_floor_div(d0, chiplets), block)
-            if total % chiplets:  # those of the last turn stay where they are
-                inside = arith.CmpIOp(arith.CmpIPredicate.ult, block, number(each * chiplets)).result
-                moved = arith.SelectOp(inside, moved, block).result
-            block = moved
-        sizes = [*outer, height * width]
-        parts = [block]
+        parts = [grid.operands[0]]
         if outer:
-            parts = list(affine.AffineDelinearizeIndexOp([index] * len(sizes), block, [], sizes).results)
-        tile, span = parts[-1], min(rows, height) * width
-        first = apply(ir.AffineExpr.get_floor_div(d0, span) * min(rows, height), tile)
-        within = apply(ir.AffineExpr.get_mod(d0, span), tile)
-        here = number(min(rows, height))
-        if height % min(rows, height):
+            sizes = [*outer, height * width]
+            parts = list(affine.AffineDelinearizeIndexOp([index] * len(sizes), parts[0], [], sizes).results)
+        first = apply(ir.AffineExpr.get_floor_div(d0, span) * rows, parts[-1])
+        within, here = apply(ir.AffineExpr.get_mod(d0, span), parts[-1]), number(rows)
+        if height % rows:
             here = arith.MinUIOp(here, arith.SubIOp(number(height), first).result).result
         row = arith.AddIOp(first, arith.RemUIOp(within, here).result).result
         column = arith.DivUIOp(within, here).result

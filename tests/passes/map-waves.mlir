@@ -1,12 +1,10 @@
 // RUN: lower opt %s --pass-pipeline='builtin.module(map-waves)' | filecheck %s
 
 // Two by three waves of 64 lanes; the body is what a whole wave does, so it sees the wave's number.
-// CHECK: #[[WAVE:.*]] = affine_map<()[s0] -> (s0 floordiv 64)>
 // CHECK-LABEL: func.func @main
 // CHECK: %[[THREADS:.*]] = arith.constant 384 : index
 // CHECK: gpu.launch {{.*}} threads(%[[T:.*]], %{{.*}}, %{{.*}}) in (%{{.*}} = %[[THREADS]]
-// CHECK: %[[W:.*]] = affine.apply #[[WAVE]]()[%[[T]]]
-// CHECK: %[[IJ:.*]]:2 = affine.delinearize_index %[[W]] into (2, 3)
+// CHECK: %[[IJ:.*]]:3 = affine.delinearize_index %[[T]] into (2, 3, 64)
 // CHECK-NOT: scf.forall
 // CHECK: memref.store %{{.*}}, %{{.*}}[%[[IJ]]#0, %[[IJ]]#1]
 func.func @main(%out: memref<2x3xf32>) {

@@ -1,11 +1,11 @@
 // RUN: lower opt %s --pass-pipeline='builtin.module(rasterise{chiplets=8 rows=4})' | filecheck %s
 // RUN: lower opt %s --pass-pipeline='builtin.module(rasterise{chiplets=5 rows=3})' | filecheck %s --check-prefix=RAGGED
-// RUN: not lower opt %S/map-waves.mlir --pass-pipeline='builtin.module(rasterise{rows=4})' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not lower opt %S/vectorize.mlir --pass-pipeline='builtin.module(rasterise{rows=4})' 2>&1 | filecheck %s --check-prefix=NONE
 
 
 // CHECK-LABEL: func.func @main
 // CHECK: gpu.launch blocks(%[[B:.*]], %{{.*}}, %{{.*}}) in
-// CHECK-NOT: delinearize
+
 // CHECK: arith.remui
 // CHECK: arith.divui
 
@@ -14,7 +14,7 @@
 // RAGGED: arith.select
 // RAGGED: arith.minui
 
-// NONE: looked for one gpu.launch whose workgroups are tiles of two dimensions and found 0; map-blocks makes it
+// NONE: looked for one gpu.launch and found 0; map-blocks makes it
 func.func @main(%out: memref<8x16xindex>) {
   %c1 = arith.constant 1 : index
   %c128 = arith.constant 128 : index

@@ -1,0 +1,129 @@
+"""`lower rank` and `lower explain`: schedules by their *predicted* time, and why an instance is what it is.
+
+Nothing is compiled and nothing is run: a prediction orders what is worth building, and is no measurement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lowering import frontend, targets
+from lowering.core import Problem, Target, UserError
+from lowering.passes import pipeline
+from lowering.targets.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Request(frontend.ProblemWords):
+    """The words of either command, as typed."""
+
+    knobs: list[str]
+    as_json: bool = False
+    top: int = 10
+
+
+def rank(request: Request) -> int:
+    """Prints the best schedules. Raises UserError for a target without a model."""
+    problem, target = subject(request)
+    space = FAMILIES[target.family].space
+    if not hasattr(space, "ranked"):
+        known = ", ".join(name for name in targets.names() if has_model(targets.load(name)))
+        raise UserError(f"there is no model for {target.name}; targets that have one: {known}")
+    given = chosen(request.knobs, space)
+    found = space.ranked(given, problem, target)
+    if not found:
+        raise UserError(space.illegal(given, problem, target) or "no schedule of these knobs is legal")
+    best = found[: request.top]
+    if request.as_json:
+        rows = [{"knobs": knobs, "predicted": asdict(prediction)} for knobs, prediction in best]
+        print(json.dumps({"problem": problem.name, "target": target.name, "legal": len(found), "best": rows}, indent=1))
+        return 0
+    for line in table(problem, target, found, best, space):
+        print(line)
+    return 0
+
+
+def has_model(target: Target) -> bool:
+    """Whether a target's schedules can be ranked."""
+    return hasattr(FAMILIES[target.family].space, "ranked")
+
+
+def table(
+    problem: Problem, target: Target, found: Sequence[Any], best: Sequence[tuple[Mapping[str, Any], Any]], space: Any
+) -> Iterator[str]:
+    """The best schedules with the terms that decide."""
+    version = best[0][1].version
+    yield f"problem   {problem.name}"
+    yield f"ranked    {len(found)} legal schedules for {target.name} by *predicted* time (model {version}; nothing was run)"
+    default = space.default(problem, target)
+    varied = [name for name in best[0][0] if len({row[0][name] for row in found}) > 1]
+    heads = ["", *varied, "predicted", "TFLOP/s", "decided by", "then by", "rounds", "clock"]
+    rows = [heads]
+    for number, (knobs, p) in enumerate(best, start=1):
+        terms = sorted(p.terms, key=lambda name: -p.terms[name])
+        mark = "default" if dict(knobs) == default else str(number)
+        second = f"{terms[1]} {p.terms[terms[1]] / p.terms[terms[0]]:.0%}"
+        rows.append(
+            [mark, *(str(knobs[name]) for name in varied), f"{p.seconds * 1e6:.1f} µs", f"{p.rate / 1e12:.0f}", terms[0],
+             second, f"{p.rounds} ({p.full:.0%} full)", f"{p.clock / 1e9:.2f} GHz"]
+        )  # fmt: skip
+    widths = [max(len(row[n]) for row in rows) for n in range(len(heads))]
+    for row in rows:
+        yield "          " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    fixed = {name: value for name, value in best[0][0].items() if name not in varied}
+    yield "the same  " + " ".join(f"{name}={value}" for name, value in fixed.items())
+
+
+def explain(request: Request) -> int:
+    """Prints why an instance is illegal, or where each of its knobs comes from; 1 for an illegal one."""
+    problem, target = subject(request)
+    space = FAMILIES[target.family].space
+    given = chosen(request.knobs, space)
+    reason = space.illegal(given, problem, target)
+    if reason is not None:
+        print(f"illegal   {reason}")
+        return 1
+    full = space.full(given, problem, target) if hasattr(space, "full") else {**space.default(problem, target), **given}
+    docs = {knob.name: knob.doc for knob in space.KNOBS}
+    print(f"legal     for {problem.name} on {target.name}")
+    width = max(len(f"{name}={value}") for name, value in full.items())
+    for name, value in full.items():
+        where = "given" if name in given else "the default's"
+        print(f"          {f'{name}={value}'.ljust(width)}  {where}: {docs[name]}")
+    if hasattr(space, "why"):
+        for line in space.why(full, given, problem, target):
+            print(line)
+    return 0
+
+
+def subject(request: Request) -> tuple[Problem, Target]:
+    """The problem and the target that are named."""
+    target = targets.load(request.target) if request.target else targets.this_machine()
+    return frontend.problem(request), target
+
+
+def chosen(words: Sequence[str], space: Any) -> dict[str, Any]:
+    """The knobs of `name=value` words. Raises UserError for one that there is not, or a value of another type."""
+    known, found = {knob.name: knob for knob in space.KNOBS}, dict[str, Any]()
+    for word in (part for each in words for part in each.split()):
+        name, sign, text = word.partition("=")
+        if name not in known or not sign:
+            raise UserError(
+                f"there is no knob '{name}'{pipeline.nearest(name, list(known))} (the knobs are {', '.join(known)})"
+            )
+        first = known[name].values[0]
+        if isinstance(first, bool):
+            values = {"true": True, "1": True, "false": False, "0": False}
+            if text.lower() not in values:
+                raise UserError(f"{name} is true or false, found '{text}'")
+            found[name] = values[text.lower()]
+        elif isinstance(first, int):
+            if not text.isdigit():
+                raise UserError(f"{name} is a number, as {', '.join(map(str, known[name].values))}; found '{text}'")
+            found[name] = int(text)
+        else:
+            found[name] = text
+    return found

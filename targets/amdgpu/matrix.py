@@ -1,0 +1,218 @@
+"""The schedule on matrix cores: blocks through swizzled workgroup memory, a wave's tile in matrix instructions.
+
+    C is cut into block-m x block-n tiles, one a workgroup; a step of the K loop brings block-k of A and B to workgroup
+    memory, by way of registers that the step before has loaded; every wave keeps wave-m x wave-n of C in accumulators.
+
+Every step but the first few is on its own: `OPTIONAL` names those without which, or in another order, a kernel is as
+right and slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lowering import dtypes
+from lowering.core import Problem, Schedule, Target
+from lowering.passes import pipeline
+from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
+from lowering.passes.common.cpu_tail import TO_BUFFERS
+from lowering.targets import simt
+from lowering.targets.amdgpu import lds_swizzle
+from lowering.targets.space import Knob
+
+Knobs = Mapping[str, Any]
+
+KNOBS: tuple[Knob, ...] = (
+    Knob("block_m", (256, 128, 64, 32, 16, 192), "rows of C a workgroup makes"),
+    Knob("block_n", (256, 128, 64, 32, 16, 192), "columns of C a workgroup makes"),
+    Knob("block_k", (64, 128, 32, 16, 256), "depth of a step of the K loop, and of the tiles in workgroup memory"),
+    Knob("wave_m", (64, 128, 32, 16), "rows of C a wave keeps"),
+    Knob("wave_n", (64, 128, 32, 16), "columns of C a wave keeps"),
+    Knob("mfma", (16, 32), "rows and columns of one matrix instruction"),
+    Knob("run", (2, 1, 4), "quads of C that a lane has side by side: four columns each"),
+    Knob("swizzle", (True, False), "16-byte chunks of workgroup memory are permuted, so that no access conflicts"),
+    Knob("padding", (0, 8), "elements by which a row of workgroup memory is longer, instead of permuting"),
+    Knob("prefetch", (True, False), "the next step's tiles are loaded while this one is computed"),
+    Knob("ahead", (0, 1, 2), "clusters of matrix instructions between a read of workgroup memory and its use"),
+    Knob("fences", (True, False), "nothing is scheduled into a cluster of matrix instructions or across it"),
+    Knob("buffers", (True, False), "device memory is accessed with buffer instructions, which check bounds"),
+    Knob("raster_m", (4, 1, 8, 2, 16), "rows of tiles that neighbouring workgroups walk together"),
+    Knob("chiplets", (8, 1), "chiplets that workgroups go to in turn"),
+)
+LINE = 128  # bytes of a row of a tile in device memory: a whole line
+FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
+OPTIONAL = (
+    "linalg-fuse-elementwise-ops", "fold-padding-reads", "fold-padding-writes", "rasterise", "swizzle", "prefetch",
+    "pipeline-fragments", "fence-products", "buffer-accesses", "gpu-launch-sink-index-computations",
+    "loop-invariant-code-motion",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the knobs come to for a problem's elements."""
+
+    knobs: Knobs
+    element: str
+    accumulator: str
+
+    @property
+    def layout(self) -> Layout:
+        """Which lane holds what."""
+        return Layout(self.knobs["mfma"], self.knobs["run"], self.element)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of an element of A and B."""
+        return dtypes.lookup(self.element).bytes
+
+    @property
+    def waves(self) -> int:
+        """Waves of a workgroup."""
+        return self.knobs["block_m"] // self.knobs["wave_m"] * (self.knobs["block_n"] // self.knobs["wave_n"])
+
+    @property
+    def lds_bytes(self) -> int:
+        """Workgroup memory."""
+        row = (self.knobs["block_k"] + self.knobs["padding"]) * self.nbytes
+        return (self.knobs["block_m"] + self.knobs["block_n"]) * row
+
+    @property
+    def registers(self) -> int:
+        """Vector registers a lane, as far as they can be told before compiling."""
+        knobs, width = self.knobs, max(1, dtypes.lookup(self.accumulator).bytes // 4)
+        accumulators = knobs["wave_m"] * knobs["wave_n"] // LANES * width
+        read = self.layout.read_width(knobs["block_k"], self.nbytes) * self.nbytes // 4
+        fragments = (knobs["wave_m"] + knobs["wave_n"]) // knobs["mfma"] * read * (1 + knobs["ahead"])
+        tiles = (knobs["block_m"] + knobs["block_n"]) * knobs["block_k"] * self.nbytes // (4 * LANES * self.waves)
+        return accumulators + fragments + (tiles if knobs["prefetch"] else 0) + FIXED_REGISTERS
+
+
+def element_of(problem: Problem) -> str:
+    """The element that is multiplied."""
+    return problem.contraction.element
+
+
+def possible(problem: Problem) -> str | None:
+    """Why a problem has no matrix instruction; None where it has one."""
+    c = problem.contraction
+    if (c.element, 16) not in DEPTHS:
+        return f"there is no matrix instruction for {c.element}"
+    wanted = {"i8": "i32", "f64": "f64"}.get(c.element, "f32")
+    if c.accumulator != wanted:
+        return f"matrix instructions of {c.element} accumulate in {wanted}, not in {c.accumulator}"
+    return "the operands are indexed in another way than as rows and columns" if c.layout == "other" else None
+
+
+def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
+    """Why full knobs cannot work for this problem on this target; None where they can."""
+    shape = Shape(knobs, element_of(problem), problem.contraction.accumulator)
+    if (shape.element, knobs["mfma"]) not in DEPTHS:
+        return f"there is no {knobs['mfma']}x{knobs['mfma']} matrix instruction for {shape.element}"
+    layout = shape.layout
+    for side, granule in (("m", layout.tile), ("n", max(layout.span, layout.tile))):
+        block, wave = knobs[f"block_{side}"], knobs[f"wave_{side}"]
+        if block % wave:
+            return f"block_{side}={block} is no multiple of wave_{side}={wave}"
+        if wave % granule:
+            return f"wave_{side}={wave} is no multiple of {granule}, what instructions with runs of {layout.run} cover"
+    if knobs["block_k"] % layout.depth:
+        return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
+    if knobs["swizzle"] and knobs["padding"]:
+        return "rows are either permuted or padded"
+    for what, needed, name in (
+        ("threads a workgroup", shape.waves * LANES, "threads_per_group_max"),
+        ("bytes of workgroup memory", shape.lds_bytes, "shared_static_max"),
+        ("vector registers", shape.registers, "architectural_registers_per_lane"),
+    ):
+        if needed > int(target.facts[name]):
+            return f"{needed} {what}, of {target.facts[name]}"
+    return None
+
+
+def schedule(knobs: Knobs, problem: Problem, convert: tuple[str, ...], target: Target) -> Schedule:
+    """The passes of full knobs. `convert`: to the family's dialect."""
+    steps = (*tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, problem, target), *convert, *simt.LAST)
+    return pipeline.parse(",".join(steps))
+
+
+def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
+    """On tensors: tiles of blocks and of waves, the K loop, vectors of a whole wave."""
+    c = problem.contraction
+    m, n, k = knobs["block_m"], knobs["block_n"], knobs["block_k"]
+    wave_m, wave_n = knobs["wave_m"], knobs["wave_n"]
+    drop = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
+    return (
+        *(("start-from-zero",) if c.accumulates else ()),
+        "linalg-fuse-elementwise-ops",
+        f"pad{{tile-sizes={m},{n},{k}}}",
+        f"tile{{mapping=block tile-sizes={m},{n}}}",
+        f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
+        *(drop if c.batch else ()),
+        f"tile-reduction{{tile-sizes={k}}}",
+        f"vectorize{{most={max(wave_m * wave_n, wave_m * k, wave_n * k)}}}",
+        "fold-padding-reads",
+    )
+
+
+def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
+    """On buffers: the launch, workgroup memory, lanes, and how it is all scheduled."""
+    run = f" run={knobs['run']}" if knobs["run"] != 1 else ""
+    size = f"size={knobs['mfma']} " if knobs["mfma"] != 16 else ""
+    lanes = f"{{{(size + run).strip()}}}" if size or run else ""
+    padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
+    raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
+    whole = -(-problem.contraction.k // knobs["block_k"])
+    return (
+        "fold-padding-writes",
+        "map-blocks",
+        *((f"rasterise{{chiplets={knobs['chiplets']} rows={knobs['raster_m']}}}",) if raster else ()),
+        f"map-waves{{most={target.facts['threads_per_group_max']} size={target.facts['wave_size']}}}",
+        f"promote{{k=last{padding} widen=false}}",
+        f"map-lanes{lanes}",
+        *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
+        *(("prefetch",) if knobs["prefetch"] and whole > 1 else ()),
+        *((f"pipeline-fragments{{ahead={knobs['ahead']}}}",) if knobs["ahead"] else ()),
+        *(("fence-products",) if knobs["fences"] else ()),
+        *(("buffer-accesses",) if knobs["buffers"] else ()),
+        "lower-contraction",
+        "lower-transfers",
+        "expand-math",
+        "gpu-launch-sink-index-computations",
+        "gpu-kernel-outlining",
+        "gpu.module(expand-strided-metadata)",
+        "affine-expand-index-ops",
+        "lower-affine",
+        "canonicalize",
+        "cse",
+        "loop-invariant-code-motion",
+        "gpu.module(convert-scf-to-cf)",
+    )
+
+
+def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
+    """A permutation of each operand's buffer, where its rows have several chunks."""
+    shape = Shape(knobs, element_of(problem), problem.contraction.accumulator)
+    chunks = knobs["block_k"] * shape.nbytes // lds_swizzle.CHUNK
+    if chunks < 2 or chunks & (chunks - 1):
+        return ()
+    left, right = problem.contraction.layout
+    found: list[str] = []
+    for number, (side, turned) in enumerate((("m", left == "t"), ("n", right == "n"))):
+        rows, threads = knobs[f"block_{side}"], shape.waves * LANES
+        piece = turned_rows(rows, knobs["block_k"], shape.nbytes, threads) if turned else 0
+        masks = lds_swizzle.masks(lds_swizzle.Tile(shape.layout, rows, chunks, side == "n", threads, piece))
+        if masks:
+            buffer = f"buffer={number} " if number else ""
+            found.append(f"swizzle{{{buffer}rows={','.join(map(str, masks))}}}")
+    return tuple(found)
+
+
+def turned_rows(rows: int, depth: int, nbytes: int, threads: int) -> int:
+    """How many rows a thread turns at once: what `promote` does where rows and columns divide."""
+    width, deep = 16 // nbytes, 16 // nbytes
+    while width > 1 and rows * depth // (deep * width) < threads:
+        width //= 2
+    return width

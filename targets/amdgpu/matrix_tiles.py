@@ -1,0 +1,96 @@
+"""Which tiles suit a problem on matrix cores: the candidates, and what the model predicts of each.
+
+What is taken where nothing is asked for is the legal candidate that is *predicted* to take the least time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lowering import dtypes
+from lowering.core import Problem, Target
+from lowering.targets.amdgpu import matrix
+from lowering.targets.tile_model import Prediction, Tiling, predict
+
+Knobs = Mapping[str, Any]
+
+BLOCKS = (256, 192, 128, 64, 32, 16)
+WAVES = (128, 96, 64, 32, 16)
+MOST_WAVES = 8  # of a workgroup: two a SIMD
+SEARCHED = ("block_m", "block_n", "wave_m", "wave_n", "run")
+
+
+def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
+    """The legal candidate with the knobs that are given that is predicted to be the fastest."""
+    found = [each for each in candidates(knobs, problem, target) if matrix.illegal(each, problem, target) is None]
+    if not found:
+        return {**fixed(problem, target), "block_m": 128, "block_n": 128, "wave_m": 64, "wave_n": 64, **knobs}
+    return min(found, key=lambda each: order(each, problem, target))
+
+
+def order(knobs: Knobs, problem: Problem, target: Target) -> tuple[float, ...]:
+    """What is taken first: the least time; of equals the squarest tiles, and the widest stores."""
+    seconds = prediction(knobs, problem, target).seconds
+    return seconds, abs(knobs["wave_m"] - knobs["wave_n"]), -knobs["run"]
+
+
+def candidates(knobs: Knobs, problem: Problem, target: Target) -> Iterator[dict[str, Any]]:
+    """Tiles that are not twice as large as the problem, with the knobs that are given; legal or not."""
+    base, c = fixed(problem, target), problem.contraction
+
+    def values(name: str, every: tuple[int, ...]) -> tuple[int, ...]:
+        return (int(knobs[name]),) if name in knobs else every
+
+    for block_m in values("block_m", sizes(c.m, c.layout[:1] == "t", c.element)):
+        for block_n in values("block_n", sizes(c.n, c.layout[1:] == "n", c.element)):
+            for wave_m in values("wave_m", WAVES):
+                for wave_n in values("wave_n", WAVES):
+                    waves = block_m // wave_m * (block_n // wave_n)
+                    if block_m % wave_m or block_n % wave_n or not 1 <= waves <= MOST_WAVES:
+                        continue
+                    tile = {"block_m": block_m, "block_n": block_n, "wave_m": wave_m, "wave_n": wave_n}
+                    for run in dict.fromkeys(values("run", (base["run"], 1))):
+                        yield {**base, **tile, "run": run, **knobs}
+
+
+def sizes(extent: int, along_rows: bool, element: str) -> tuple[int, ...]:
+    """Sizes of a block in a dimension: not twice the problem's; whole lines where the dimension runs along memory."""
+    least = matrix.LINE // dtypes.lookup(element).bytes if along_rows else 0
+    fitting = tuple(size for size in BLOCKS if size < 2 * max(extent, 16))
+    return tuple(size for size in fitting if size >= least) or fitting[:1]
+
+
+def fixed(problem: Problem, target: Target) -> dict[str, Any]:
+    """The knobs that depend on the elements and on K alone."""
+    c = problem.contraction
+    nbytes, wide = dtypes.lookup(c.element).bytes, dtypes.lookup(c.output).bytes
+    depth = matrix.DEPTHS[c.element, 16]
+    return {
+        "block_k": max(depth, min(matrix.LINE // nbytes, 1 << (c.k - 1).bit_length())), "mfma": 16,
+        "run": min(4, max(1, 16 // wide // 4)), "swizzle": True, "padding": 0, "prefetch": True, "ahead": 0,
+        "fences": True, "buffers": True, "raster_m": 4, "chiplets": int(target.facts["chiplets"]),
+    }  # fmt: skip
+
+
+def prediction(knobs: Knobs, problem: Problem, target: Target) -> Prediction:
+    """What the model says of full knobs."""
+    c = problem.contraction
+    shape = matrix.Shape(knobs, c.element, c.accumulator)
+    rows = {(int(row["m"]), str(row["element"])): row for row in target.facts["matrix"]}
+    row = rows.get((knobs["mfma"], c.element)) or rows[knobs["mfma"], "f16"]
+    return predict(
+        Tiling(
+            c.m, c.n, c.k, max(c.batch, 1), shape.nbytes, dtypes.lookup(c.output).bytes,
+            (knobs["block_m"], knobs["block_n"], knobs["block_k"]), (knobs["wave_m"], knobs["wave_n"]),
+            (knobs["mfma"], knobs["mfma"], shape.layout.depth), int(row["cycles"]), shape.registers, shape.lds_bytes,
+            CLOCKS.get(c.element, c.element), knobs["prefetch"], bool(knobs["ahead"]) or shape.waves > MOST_WAVES // 2,
+            1.0 if knobs["swizzle"] else 2.0 if knobs["padding"] else 4.0,
+            shape.layout.read_width(knobs["block_k"], shape.nbytes) * shape.nbytes,
+            knobs["raster_m"], knobs["chiplets"],
+        ),
+        target,
+    )  # fmt: skip
+
+
+CLOCKS = {"f8E4M3FNUZ": "f8", "f8E5M2FNUZ": "f8", "i8": "f8"}  # whose sustained clock is taken
