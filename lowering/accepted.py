@@ -104,7 +104,7 @@ def check_type(kind: Any, what: str, where: Any, source: Source) -> None:
             f"{what} ({kind}) has {kind.rank} dimensions; at most {MOST_DIMENSIONS} are supported", where
         )
     dtype = str(kind.element_type)
-    if dtype not in (*OUTPUTS, "i1"):
+    if dtype not in (*OUTPUTS, *ELEMENTS, "i1"):
         why = DTYPES[dtype].not_yet if dtype in DTYPES else f"use {', '.join(ELEMENTS)}"
         raise source.error(f"the element type {dtype} of {what} ({kind}) is not supported yet: {why}", where)
     if isinstance(kind, ir.RankedTensorType) and kind.encoding is not None:

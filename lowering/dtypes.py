@@ -57,9 +57,9 @@ DTYPES: dict[str, Dtype] = {
         Dtype("f32", "float", 32, np.dtype(np.float32), 23, "f32", "f32"),
         Dtype("f16", "float", 16, np.dtype(np.float16), 10, "f32", "f16"),
         Dtype("bf16", "float", 16, np.dtype(ml_dtypes.bfloat16), 7, "f32", "bf16"),
-        small("f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, 3, FP8_LATER),
+        small("f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, 3, ""),
         small("f8E4M3FN", ml_dtypes.float8_e4m3fn, 3, FP8_LATER),
-        small("f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, 2, FP8_LATER),
+        small("f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, 2, ""),
         small("f8E5M2", ml_dtypes.float8_e5m2, 2, FP8_LATER),
         integer("i1", np.bool_, not_yet="it is a condition, not an element"),
         integer("i8", np.int8, "i32"),
@@ -69,7 +69,15 @@ DTYPES: dict[str, Dtype] = {
     )
 }
 
-ELEMENTS: tuple[str, ...] = ("f64", "f32", "f16", "bf16", "i8")  # what A and B may be made of
+ELEMENTS: tuple[str, ...] = (
+    "f64",
+    "f32",
+    "f16",
+    "bf16",
+    "i8",
+    "f8E4M3FNUZ",
+    "f8E5M2FNUZ",
+)  # what A and B may be made of
 OUTPUTS: tuple[str, ...] = ("f64", "f32", "f16", "bf16", "i8", "i32")  # what a result may be made of
 
 

@@ -57,7 +57,7 @@ def table(
     """The best schedules with the terms that decide."""
     version = best[0][1].version
     yield f"problem   {problem.name}"
-    yield f"ranked    {len(found)} legal schedules for {target.name} by *predicted* time (model {version}; nothing was run)"
+    yield f"ranked    {len(found)} legal schedules for {target.name} by *predicted* time (model {version}; nothing ran)"
     default = space.default(problem, target)
     varied = [name for name in best[0][0] if len({row[0][name] for row in found}) > 1]
     heads = ["", *varied, "predicted", "TFLOP/s", "decided by", "then by", "rounds", "clock"]
@@ -66,10 +66,9 @@ def table(
         terms = sorted(p.terms, key=lambda name: -p.terms[name])
         mark = "default" if dict(knobs) == default else str(number)
         second = f"{terms[1]} {p.terms[terms[1]] / p.terms[terms[0]]:.0%}"
-        rows.append(
-            [mark, *(str(knobs[name]) for name in varied), f"{p.seconds * 1e6:.1f} µs", f"{p.rate / 1e12:.0f}", terms[0],
-             second, f"{p.rounds} ({p.full:.0%} full)", f"{p.clock / 1e9:.2f} GHz"]
-        )  # fmt: skip
+        times = [f"{p.seconds * 1e6:.1f} µs", f"{p.rate / 1e12:.0f}", terms[0], second]
+        fill = [f"{p.rounds} ({p.full:.0%} full)", f"{p.clock / 1e9:.2f} GHz"]
+        rows.append([mark, *(str(knobs[name]) for name in varied), *times, *fill])
     widths = [max(len(row[n]) for row in rows) for n in range(len(heads))]
     for row in rows:
         yield "          " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -28,6 +28,9 @@ CACHE_SHARE = 0.65  # of the caches' peak bandwidths
 LATENCY = 900.0  # clocks of a load from device memory (chipsandcheese, MI300X: 700 to 900 through the caches)
 START = 2 * LATENCY  # of a workgroup: its arguments, its first tile
 HBM_SHARE = 0.75  # of the peak bandwidth that streams reach (Origami's 4 of 5.3 TB/s)
+LANES = 64
+ISSUE = 4.0  # clocks of a SIMD for an instruction of a wave of 64: it has 16 lanes (AMD CDNA3 white paper)
+OTHERS = 25.0  # waits, scalars and the jump of a step: our kernels have 20 to 30
 WIDE = 16  # bytes of a read of workgroup memory that the rate of 128 bytes a clock takes
 
 
@@ -113,7 +116,8 @@ def predict(t: Tiling, target: Target) -> Prediction:
         "L2": moved * busy / (CACHE_SHARE * float(facts["l2_bandwidth"])),
         "last-level cache": moved * miss * busy / (CACHE_SHARE * float(facts["last_level_cache_bandwidth"])),
     }
-    issue = together(multiply, shared, alone / resident, max(caches.values()) * peak)
+    instructions = issue_clocks(t) / simds
+    issue = together(multiply, shared, instructions, alone / resident, max(caches.values()) * peak)
     # a power limit: the clock falls as the matrix cores get busy, which are not all that takes power
     sustained = float(facts.get(f"clock_sustained_{t.element}", facts.get("clock_sustained_f16", peak)))
     clock = min(peak, sustained / (OTHER_POWER + (1 - OTHER_POWER) * multiply / issue))
@@ -121,6 +125,7 @@ def predict(t: Tiling, target: Target) -> Prediction:
         "matrix cores": multiply / clock,
         "workgroup memory": shared / clock,
         **caches,
+        "instruction issue": instructions / clock,
         "latency": alone / resident / clock,
     }
     total = {name: each * steps * rounds for name, each in terms.items()}
@@ -160,6 +165,15 @@ def shared_clocks(t: Tiling, facts: Mapping[str, Any]) -> float:
     read = t.waves * (t.wave[0] + t.wave[1]) * WIDE / min(t.read_bytes, WIDE)
     written = t.block[0] + t.block[1]
     return t.conflicts * (read + written) * t.block[2] * t.element_bytes / float(facts["shared_bytes_per_clock"])
+
+
+def issue_clocks(t: Tiling) -> float:
+    """Clocks of one SIMD to issue what is no matrix instruction, were all waves of a workgroup on it."""
+    read = (t.wave[0] + t.wave[1]) * t.block[2] * t.element_bytes / (LANES * t.read_bytes)
+    moved = (
+        2 * (t.block[0] + t.block[1]) * t.block[2] * t.element_bytes / (LANES * t.waves * WIDE)
+    )  # loaded, and stored
+    return t.waves * (read + moved + OTHERS) * ISSUE
 
 
 def unique_share(t: Tiling, facts: Mapping[str, Any], running: int) -> float:

@@ -291,7 +291,7 @@ def load(tile: Tile, ids: list[Any], sizes: list[int]) -> Any:
     shape = [size for size in sizes if size > 1] or [1]
     if shape != sizes:
         value = vector.ShapeCastOp(ir.VectorType.get(shape, element), value).result
-    if turned(tile):
+    if turned(tile) and len(shape) == 2:
         value = vector.TransposeOp(ir.VectorType.get(shape[::-1], element), value, [1, 0]).result
         shape = shape[::-1]
     for cast in tile.casts:
@@ -303,6 +303,9 @@ def load(tile: Tile, ids: list[Any], sizes: list[int]) -> Any:
 def store(tile: Tile, ids: list[Any], piece: Any) -> None:
     """One piece into the buffer: as a vector where its dimension is the buffer's last, else element by element."""
     vector, memref, last = mlir.dialect("vector"), mlir.dialect("memref"), len(tile.extents) - 1
+    if turned(tile) and len(piece.type.shape) == 1:
+        vector.StoreOp(piece, tile.buffer, [ids[dim] for dim in tile.order])
+        return
     if turned(tile):
         for i in range(piece.type.shape[0]):
             row = vector.ExtractOp(piece, [], [i]).result

@@ -58,9 +58,22 @@ class Rasterise(Pass):
         mlir.run(module, "canonicalize,cse")
 
 
-def apply(expression: Any, value: Any) -> Any:
-    """`affine.apply` of an expression in one dimension."""
-    return mlir.dialect("affine").AffineApplyOp(ir.AffineMap.get(1, 0, [expression]), [value]).result
+# Arithmetic and not affine.apply: an index that a tile's origin is folded into can then still be taken apart.
+
+
+def times(value: Any, factor: int) -> Any:
+    """A product with a constant."""
+    return mlir.dialect("arith").MulIOp(value, number(factor)).result
+
+
+def quotient(value: Any, divisor: int) -> Any:
+    """A quotient, rounded down."""
+    return mlir.dialect("arith").DivUIOp(value, number(divisor)).result
+
+
+def remainder(value: Any, divisor: int) -> Any:
+    """A remainder."""
+    return mlir.dialect("arith").RemUIOp(value, number(divisor)).result
 
 
 def number(value: int) -> Any:
@@ -73,10 +86,10 @@ def spread(launch: Any, total: int, chiplets: int) -> None:
     each = total // chiplets
     if chiplets == 1 or each < 2:
         return
-    block, d0, arith = launch.regions[0].blocks[0].arguments[0], ir.AffineExpr.get_dim(0), mlir.dialect("arith")
+    block, arith = launch.regions[0].blocks[0].arguments[0], mlir.dialect("arith")
     users = list(dict.fromkeys(use.owner.operation for use in block.uses))
     with ir.InsertionPoint.at_block_begin(launch.regions[0].blocks[0]):
-        moved = apply(ir.AffineExpr.get_mod(d0, chiplets) * each + ir.AffineExpr.get_floor_div(d0, chiplets), block)
+        moved = arith.AddIOp(times(remainder(block, chiplets), each), quotient(block, chiplets)).result
         if total % chiplets:  # those of the last turn stay where they are
             inside = arith.CmpIOp(arith.CmpIPredicate.ult, block, number(each * chiplets)).result
             moved = arith.SelectOp(inside, moved, block).result
@@ -104,14 +117,14 @@ def regroup(grid: Any, rows: int) -> None:
     arith, affine, index = mlir.dialect("arith"), mlir.dialect("affine"), ir.IndexType.get()
     *outer, height, width = list(grid.attributes["static_basis"])
     rows = min(rows, height)
-    d0, span = ir.AffineExpr.get_dim(0), rows * width
+    span = rows * width
     with ir.InsertionPoint(grid):
         parts = [grid.operands[0]]
         if outer:
             sizes = [*outer, height * width]
             parts = list(affine.AffineDelinearizeIndexOp([index] * len(sizes), parts[0], [], sizes).results)
-        first = apply(ir.AffineExpr.get_floor_div(d0, span) * rows, parts[-1])
-        within, here = apply(ir.AffineExpr.get_mod(d0, span), parts[-1]), number(rows)
+        first = times(quotient(parts[-1], span), rows)
+        within, here = remainder(parts[-1], span), number(rows)
         if height % rows:
             here = arith.MinUIOp(here, arith.SubIOp(number(height), first).result).result
         row = arith.AddIOp(first, arith.RemUIOp(within, here).result).result

@@ -4,10 +4,14 @@
 
 
 // CHECK-LABEL: func.func @main
-// CHECK: gpu.launch blocks(%[[B:.*]], %{{.*}}, %{{.*}}) in
-
-// CHECK: arith.remui
-// CHECK: arith.divui
+// CHECK: gpu.launch blocks(%[[B:[a-z0-9]+]], {{.*}}) in
+// CHECK: %[[CHIPLET:.*]] = arith.remui %[[B]], %c8
+// CHECK: %[[FIRST:.*]] = arith.muli %[[CHIPLET]], %c16
+// CHECK: %[[TURN:.*]] = arith.divui %[[B]], %c8
+// CHECK: %[[MOVED:.*]] = arith.addi %[[FIRST]], %[[TURN]]
+// CHECK-NOT: delinearize
+// CHECK: arith.divui %[[MOVED]], %c64
+// CHECK: arith.remui %[[MOVED]], %c64
 
 // Eight rows are not whole groups of three, nor 128 workgroups whole turns of five.
 // RAGGED: arith.cmpi ult
