@@ -7,6 +7,7 @@ from lowering.passes.amdgpu.buffer_accesses import BufferAccesses
 from lowering.passes.amdgpu.fence_products import FenceProducts
 from lowering.passes.amdgpu.map_lanes import MapLanes
 from lowering.passes.amdgpu.pipeline_fragments import PipelineFragments
+from lowering.passes.amdgpu.turn_bytes import TurnBytes
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
 from lowering.passes.common.contract_fma import ContractFma
 from lowering.passes.common.expand_copies import ExpandCopies
@@ -79,6 +80,7 @@ TABLE: tuple[type[Pass], ...] = (
     BufferAccesses,
     FenceProducts,
     PipelineFragments,
+    TurnBytes,
     DropOuterDims,
     GeneralizeContraction,
     HoistAccumulators,

@@ -305,7 +305,7 @@ class Wave:
         """Follows a use of the result to the writes, which are done in pieces."""
         if op.name == "vector.transfer_write":
             self.write_pieces(op)
-            erase(op)
+            erase(op, self.contract)
             return
         if not op.name.startswith(PLAIN) and op.name not in ("vector.transpose", "vector.broadcast"):
             raise PassError(f"{op.name} uses the contraction's result, and has no form for lanes", str(op.location))
@@ -436,11 +436,12 @@ def users(value: Any) -> list[Any]:
     return found
 
 
-def erase(op: Any) -> None:
-    """Erases an op without results, and what made only its operands."""
+def erase(op: Any, kept: Any) -> None:
+    """Erases an op without uses, and what made only its operands; not what is kept."""
     operands = list(op.operands)
     op.erase()
     for value in operands:
         made = find.defining(value)
-        if made is not None and not any(list(result.uses) for result in made.results) and not made.regions:
-            erase(made)
+        unused = made is not None and not any(list(result.uses) for result in made.results)
+        if made is not None and unused and made != kept.operation and not made.regions:
+            erase(made, kept)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from lowering import find, mlir
@@ -110,7 +111,7 @@ def rotate(loop: Any) -> None:
     with ir.InsertionPoint(loop):
         first = copies(needed, {counter: arith.ConstantOp(index, low).result})
         end = arith.ConstantOp(index, high - step).result
-        inits = [*list(loop.operands)[3:], *(first[read.results[0]] for read in reads)]
+        inits = [*list(loop.operands)[3:], *(part for read in reads for part in packed(first[read.results[0]]))]
         new = scf.ForOp(loop.operands[0], end, loop.operands[2], inits)
     for name in list(loop.attributes):
         new.operation.attributes[name] = loop.attributes[name]
@@ -118,24 +119,58 @@ def rotate(loop: Any) -> None:
         close = scf.YieldOp(list(new.inner_iter_args))
     arguments = list(new.inner_iter_args)
     values = dict(zip((counter, *carried), (new.induction_variable, *arguments[: len(carried)]), strict=True))
-    values |= {read.results[0]: arg for read, arg in zip(reads, arguments[len(carried) :], strict=True)}
     kept = [op for op in body_of(loop) if op not in reads]
     split = kept.index(barrier) + 1
     results = list(block.operations)[-1].operands
     with ir.InsertionPoint(close):
+        loaded = iter(arguments[len(carried) :])
+        values |= {read.results[0]: unpacked(loaded, read.results[0].type) for read in reads}
         values |= copies(kept[:split], values)
         ahead = arith.AddIOp(new.induction_variable, loop.operands[2]).result
         following = copies(needed, {counter: ahead})
         values |= copies(kept[split:], values)
-    for number, value in enumerate([*results, *(following[read.results[0]] for read in reads)]):
+        later = [part for read in reads for part in packed(following[read.results[0]])]
+    for number, value in enumerate([*results, *later]):
         close.operation.operands[number] = values.get(value, value)
     with ir.InsertionPoint(loop):
         final = {counter: end, **dict(zip(carried, list(new.results)[: len(carried)], strict=True))}
-        final |= {read.results[0]: v for read, v in zip(reads, list(new.results)[len(carried) :], strict=True)}
+        loaded = iter(list(new.results)[len(carried) :])
+        final |= {read.results[0]: unpacked(loaded, read.results[0].type) for read in reads}
         final |= copies(kept, final)
     for old, value in zip(loop.results, results, strict=True):
         old.replace_all_uses_with(final.get(value, value))
     loop.erase()
+
+
+def words_of(kind: Any) -> int:
+    """Dwords of a vector of bytes; 0 for anything else.
+
+    LLVM keeps bytes that a loop carries in a register each, and a vector of dwords that is made of bytes likewise.
+    """
+    is_bytes = isinstance(kind, ir.VectorType) and kind.element_type.width == 8
+    return prod(kind.shape) // 4 if is_bytes and prod(kind.shape) % 4 == 0 else 0
+
+
+def packed(value: Any) -> list[Any]:
+    """A value as a loop carries it: bytes as dwords."""
+    count, vector = words_of(value.type), mlir.dialect("vector")
+    if not count:
+        return [value]
+    i32 = ir.IntegerType.get_signless(32)
+    flat = vector.ShapeCastOp(ir.VectorType.get([4 * count], value.type.element_type), value).result
+    words = vector.BitCastOp(ir.VectorType.get([count], i32), flat).result
+    return [vector.ExtractOp(words, [], [n]).result for n in range(count)]
+
+
+def unpacked(values: Iterator[Any], kind: Any) -> Any:
+    """The value again, of the next of those that a loop carries."""
+    count, vector = words_of(kind), mlir.dialect("vector")
+    if not count:
+        return next(values)
+    words = [next(values) for _ in range(count)]
+    joined = vector.FromElementsOp(ir.VectorType.get([count], words[0].type), words).result
+    flat = vector.BitCastOp(ir.VectorType.get([4 * count], kind.element_type), joined).result
+    return vector.ShapeCastOp(kind, flat).result
 
 
 def needed_for(reads: list[Any], loop: Any) -> list[Any]:

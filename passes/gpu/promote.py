@@ -237,15 +237,17 @@ def turned(tile: Tile) -> bool:
 def piece_sizes(tile: Tile, threads: int) -> list[int]:
     """How many elements of each dimension of the source a thread loads at once.
 
-    A piece that is turned is as deep along K as a vector of the buffer is wide, and as wide as leaves no thread idle.
+    A piece that is turned is as deep along K as a vector of the buffer is wide, and as wide as leaves no thread idle;
+    but no narrower than a dword, before it is half as deep.
     """
     width, ones = piece_width(tile), [1] * (len(tile.extents) - 1)
     if not turned(tile):
         return [*ones, width]
     k = tile.order[-1]
-    depth = gcd(VECTOR_BYTES * 8 // tile.buffer.type.element_type.width, tile.extents[k])
-    while width > 1 and prod(tile.extents) // (depth * width) < threads:
-        width //= 2
+    bits = tile.buffer.type.element_type.width
+    depth = gcd(VECTOR_BYTES * 8 // bits, tile.extents[k])
+    while prod(tile.extents) // (depth * width) < threads and (width * bits > 32 or depth * bits > 64):
+        depth, width = (depth, width // 2) if width * bits > 32 else (depth // 2, width)
     return [depth if dim == k else 1 for dim in range(len(ones))] + [width]
 
 

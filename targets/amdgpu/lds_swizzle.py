@@ -30,36 +30,37 @@ class Tile:
     rows: int
     chunks: int
     is_first: bool
-    threads: int
     turned: int = 0  # rows of a piece that a thread turns; 0: none is
+    deep: int = CHUNK  # bytes of it along K
 
     def reads(self) -> Iterator[tuple[Array, Array]]:
-        """Row and chunk of each lane's read, for every instruction's part of the tile."""
+        """Row and place along K, in bytes, of each lane's read, for every instruction's part of the tile."""
         lanes = range(LANES)
         chunk = np.array([lane // self.layout.tile % self.chunks for lane in lanes])
         for tile in range(min(self.rows // self.layout.tile, 4)):
             row = self.layout.first_row if self.is_first else self.layout.second_row
-            yield np.array([row(tile, lane) for lane in lanes]), chunk
+            yield np.array([row(tile, lane) for lane in lanes]), chunk * CHUNK
 
     def writes(self) -> Iterator[tuple[Array, Array]]:
-        """The same of the writes of the copy, one a row of a thread's piece."""
+        """The same of the writes of the copy, one a row of a thread's piece; the chunk in bytes along K."""
         lane = np.arange(LANES)
         if not self.turned:
-            yield lane // self.chunks, lane % self.chunks
+            yield lane // self.chunks, lane % self.chunks * CHUNK
             return
         across = max(1, self.rows // self.turned)
         for row in range(self.turned):
-            yield lane % across * self.turned + row, lane // across % self.chunks
+            yield lane % across * self.turned + row, lane // across * self.deep % (self.chunks * CHUNK)
 
     def cycles(self, masks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Of each access its cycles, and those without conflicts."""
-        for accesses, is_read in ((self.writes(), False), (self.reads(), True)):
-            for row, chunk in accesses:
-                permuted = chunk.copy()
+        wide = self.deep if self.turned else CHUNK
+        for accesses, nbytes, is_read in ((self.writes(), wide, False), (self.reads(), CHUNK, True)):
+            for row, place in accesses:
+                permuted = place // CHUNK
                 for bit, mask in enumerate(masks):
-                    permuted ^= parity(row & mask) << bit
-                address = (row * self.chunks + permuted) * CHUNK
-                yield lds_banks.cycles(address[None].astype(np.uint32), np.ones((1, LANES), bool), CHUNK, is_read)
+                    permuted = permuted ^ parity(row & mask) << bit
+                address = (row * self.chunks + permuted) * CHUNK + place % CHUNK
+                yield lds_banks.cycles(address[None].astype(np.uint32), np.ones((1, LANES), bool), nbytes, is_read)
 
 
 def parity(bits: Array) -> Array:

@@ -45,7 +45,7 @@ LINE = 128  # bytes of a row of a tile in device memory: a whole line
 FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
 OPTIONAL = (
     "linalg-fuse-elementwise-ops", "fold-padding-reads", "fold-padding-writes", "rasterise", "swizzle", "prefetch",
-    "pipeline-fragments", "fence-products", "buffer-accesses", "gpu-launch-sink-index-computations",
+    "pipeline-fragments", "fence-products", "buffer-accesses", "turn-bytes", "gpu-launch-sink-index-computations",
     "loop-invariant-code-motion",
 )  # fmt: skip
 
@@ -164,7 +164,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     lanes = f"{{{(size + run).strip()}}}" if size or run else ""
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
-    whole = -(-problem.contraction.k // knobs["block_k"])
+    whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
     return (
         "fold-padding-writes",
         "map-blocks",
@@ -177,6 +177,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *((f"pipeline-fragments{{ahead={knobs['ahead']}}}",) if knobs["ahead"] else ()),
         *(("fence-products",) if knobs["fences"] else ()),
         *(("buffer-accesses",) if knobs["buffers"] else ()),
+        *(("turn-bytes",) if nbytes == 1 and problem.contraction.layout != "nt" else ()),
         "lower-contraction",
         "lower-transfers",
         "expand-math",
@@ -202,17 +203,17 @@ def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     found: list[str] = []
     for number, (side, turned) in enumerate((("m", left == "t"), ("n", right == "n"))):
         rows, threads = knobs[f"block_{side}"], shape.waves * LANES
-        piece = turned_rows(rows, knobs["block_k"], shape.nbytes, threads) if turned else 0
-        masks = lds_swizzle.masks(lds_swizzle.Tile(shape.layout, rows, chunks, side == "n", threads, piece))
+        piece = turned_piece(rows, knobs["block_k"], shape.nbytes, threads) if turned else (0, 0)
+        masks = lds_swizzle.masks(lds_swizzle.Tile(shape.layout, rows, chunks, side == "n", *piece))
         if masks:
             buffer = f"buffer={number} " if number else ""
             found.append(f"swizzle{{{buffer}rows={','.join(map(str, masks))}}}")
     return tuple(found)
 
 
-def turned_rows(rows: int, depth: int, nbytes: int, threads: int) -> int:
-    """How many rows a thread turns at once: what `promote` does where rows and columns divide."""
+def turned_piece(rows: int, depth: int, nbytes: int, threads: int) -> tuple[int, int]:
+    """Rows and bytes along K of the piece that a thread turns: what `promote` does where both divide."""
     width, deep = 16 // nbytes, 16 // nbytes
-    while width > 1 and rows * depth // (deep * width) < threads:
-        width //= 2
-    return width
+    while rows * depth // (deep * width) < threads and (width * nbytes > 4 or deep * nbytes > 8):
+        deep, width = (deep, width // 2) if width * nbytes > 4 else (deep // 2, width)
+    return width, deep * nbytes

@@ -10,7 +10,7 @@ from typing import Any
 
 from lowering import dtypes
 from lowering.core import Problem, Target
-from lowering.targets.amdgpu import matrix
+from lowering.targets.amdgpu import lds_swizzle, matrix
 from lowering.targets.tile_model import Prediction, Tiling, predict
 
 Knobs = Mapping[str, Any]
@@ -50,8 +50,18 @@ def candidates(knobs: Knobs, problem: Problem, target: Target) -> Iterator[dict[
                     if block_m % wave_m or block_n % wave_n or not 1 <= waves <= MOST_WAVES:
                         continue
                     tile = {"block_m": block_m, "block_n": block_n, "wave_m": wave_m, "wave_n": wave_n}
+                    if not whole_pieces(problem, block_m, block_n, base["block_k"], waves):
+                        continue
                     for run in dict.fromkeys(values("run", (base["run"], 1))):
                         yield {**base, **tile, "run": run, **knobs}
+
+
+def whole_pieces(problem: Problem, block_m: int, block_n: int, block_k: int, waves: int) -> bool:
+    """Whether threads that turn pieces of an operand turn 16 bytes along K: shorter ones cannot avoid conflicts."""
+    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
+    turned = [block_m] * (c.layout[:1] == "t") + [block_n] * (c.layout[1:] == "n")
+    pieces = (matrix.turned_piece(rows, block_k, nbytes, waves * matrix.LANES) for rows in turned)
+    return all(deep == lds_swizzle.CHUNK for _, deep in pieces)
 
 
 def sizes(extent: int, along_rows: bool, element: str) -> tuple[int, ...]:
