@@ -259,13 +259,14 @@ def graph_command(
     return command.main(command.Request(**words))
 
 
+MODELLED = typer.Option("--target", help="See `lower targets`.", show_default="the first that has a model")
 KNOBS = typer.Option(help="Knobs of the space, as block_m=128; several, or one after another in quotes.")
 
 
 @app.command("rank")
 def rank_command(
     source: Annotated[str, SOURCE] = "",
-    target: Annotated[str, TARGET] = "gfx942",
+    target: Annotated[str, MODELLED] = "",
     shape: Annotated[str, SHAPE] = "",
     dtype: Annotated[str, DTYPE] = "",
     out_dtype: Annotated[str, OUT_DTYPE] = "",
@@ -285,7 +286,7 @@ def rank_command(
 @app.command("explain")
 def explain_command(
     source: Annotated[str, SOURCE] = "",
-    target: Annotated[str, TARGET] = "gfx942",
+    target: Annotated[str, MODELLED] = "",
     shape: Annotated[str, SHAPE] = "",
     dtype: Annotated[str, DTYPE] = "",
     out_dtype: Annotated[str, OUT_DTYPE] = "",

@@ -30,8 +30,7 @@ def rank(request: Request) -> int:
     problem, target = subject(request)
     space = FAMILIES[target.family].space
     if not hasattr(space, "ranked"):
-        known = ", ".join(name for name in targets.names() if has_model(targets.load(name)))
-        raise UserError(f"there is no model for {target.name}; targets that have one: {known}")
+        raise UserError(f"there is no model for {target.name}; targets that have one: {', '.join(modelled())}")
     given = chosen(request.knobs, space)
     found = space.ranked(given, problem, target)
     if not found:
@@ -46,9 +45,9 @@ def rank(request: Request) -> int:
     return 0
 
 
-def has_model(target: Target) -> bool:
-    """Whether a target's schedules can be ranked."""
-    return hasattr(FAMILIES[target.family].space, "ranked")
+def modelled() -> list[str]:
+    """The targets whose schedules can be ranked."""
+    return [name for name in targets.names() if hasattr(FAMILIES[targets.load(name).family].space, "ranked")]
 
 
 def table(
@@ -100,7 +99,7 @@ def explain(request: Request) -> int:
 
 def subject(request: Request) -> tuple[Problem, Target]:
     """The problem and the target that are named."""
-    target = targets.load(request.target) if request.target else targets.this_machine()
+    target = targets.load(request.target or modelled()[0])
     return frontend.problem(request), target
 
 

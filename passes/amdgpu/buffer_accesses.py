@@ -62,9 +62,7 @@ def takes(op: Any) -> bool:
     kind = access.buffer.type
     if in_workgroup(access.buffer) or not kind.has_static_shape or access.dims[-1] != len(access.indices) - 1:
         return False
-    if not isinstance(kind.layout, ir.AffineMapAttr) or kind.layout != ir.AffineMapAttr.get(
-        ir.AffineMap.get_identity(len(kind.shape))
-    ):
+    if kind.affine_map != ir.AffineMap.get_identity(len(kind.shape), context=kind.context):
         return False
     bits = kind.element_type.width
     if bits % 8 or prod(kind.shape) * bits // 8 >= MOST_BYTES or width_of(access) * bits // 8 not in WIDTHS:

@@ -154,13 +154,8 @@ class Wave:
         self.axes: Axes = tuple("m" if each == dims.m[0] else "n" for each in written)
         self.result = (outermost or self.contract).results[0]
         origin = self.contract.operands[2] if outermost is None else list(outermost.operands)[3]
-        init = splat(origin)
-        if init is None:
-            raise PassError("the accumulator does not start from a constant: start-from-zero first", self.where())
         with ir.InsertionPoint(outermost or self.contract):
-            kind = ir.VectorType.get([QUAD * self.layout.quads], self.contract.results[0].type.element_type)
-            zero = mlir.dialect("arith").ConstantOp(kind, ir.DenseElementsAttr.get_splat(kind, init)).result
-        start = dict.fromkeys(product(range(self.first_tiles), range(self.second_tiles)), zero)
+            start = self.started(origin)
         self.accumulators = self.rebuilt(list(reversed(loops)), start)
         for op in users(self.result):
             self.write(op)
@@ -170,6 +165,22 @@ class Wave:
         self.contract.operands[2] = origin
         for old in (*reversed(loops), self.contract):
             old.erase()
+
+    def started(self, origin: Any) -> dict[tuple[int, int], Any]:
+        """The accumulators before the first product: a constant, or pieces of what is added to."""
+        keys = list(product(range(self.first_tiles), range(self.second_tiles)))
+        kind = ir.VectorType.get([QUAD * self.layout.quads], self.contract.results[0].type.element_type)
+        number = splat(origin)
+        if number is not None:
+            constant = mlir.dialect("arith").ConstantOp(kind, ir.DenseElementsAttr.get_splat(kind, number)).result
+            return dict.fromkeys(keys, constant)
+        vector, quads = mlir.dialect("vector"), dict[tuple[int, int, int], Any]()
+        flat = ir.VectorType.get([self.layout.width], kind.element_type)
+        for run, tile in product(range(self.runs), range(self.second_tiles)):
+            piece = vector.ShapeCastOp(flat, self.piece(origin, self.axes, run, tile)).result
+            for n, (instruction, quad) in enumerate(self.layout.quads_of(run)):
+                quads[instruction, tile, quad] = part(piece, QUAD * n, QUAD)
+        return {(i, j): joined([quads[i, j, n] for n in range(self.layout.quads)]) for i, j in keys}
 
     def where(self) -> str:
         """The contraction's place."""
@@ -384,17 +395,21 @@ class Wave:
 
     def joined(self, run: int, tile: int) -> Any:
         """A run of the result: its quads side by side."""
-        vector = mlir.dialect("vector")
         quads = [
             part(self.accumulators[instruction, tile], QUAD * quad, QUAD)
             for instruction, quad in self.layout.quads_of(run)
         ]
-        while len(quads) > 1:
-            size = quads[0].type.shape[0]
-            quads = [
-                vector.ShuffleOp(quads[n], quads[n + 1], list(range(2 * size))).result for n in range(0, len(quads), 2)
-            ]
-        return quads[0]
+        return joined(quads)
+
+
+def joined(parts: list[Any]) -> Any:
+    """Vectors of one dimension and size, a power of two of them, side by side."""
+    while len(parts) > 1:
+        size = list(range(2 * parts[0].type.shape[0]))
+        parts = [
+            mlir.dialect("vector").ShuffleOp(parts[n], parts[n + 1], size).result for n in range(0, len(parts), 2)
+        ]
+    return parts[0]
 
 
 def part(value: Any, first: int, count: int) -> Any:

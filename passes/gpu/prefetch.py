@@ -79,7 +79,7 @@ def body_of(loop: Any) -> list[Any]:
 
 def in_workgroup(value: Any) -> bool:
     """Whether a buffer is workgroup memory."""
-    return "workgroup" in str(value.type.memory_space)
+    return isinstance(value.type, ir.MemRefType) and "workgroup" in str(value.type.memory_space)
 
 
 def loads(loop: Any) -> list[Any]:

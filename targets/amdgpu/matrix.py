@@ -18,6 +18,7 @@ from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
 from lowering.passes.common.cpu_tail import TO_BUFFERS
+from lowering.passes.common.vectorize import Vectorize
 from lowering.targets import simt
 from lowering.targets.amdgpu import lds_swizzle
 from lowering.targets.space import Knob
@@ -152,9 +153,14 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
         *(drop if c.batch else ()),
         f"tile-reduction{{tile-sizes={k}}}",
-        f"vectorize{{most={max(wave_m * wave_n, wave_m * k, wave_n * k)}}}",
+        vectorize(max(wave_m * wave_n, wave_m * k, wave_n * k)),
         "fold-padding-reads",
     )
+
+
+def vectorize(most: int) -> str:
+    """The step that makes a wave's vectors, which have so many elements."""
+    return "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}"
 
 
 def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:

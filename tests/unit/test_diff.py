@@ -16,10 +16,12 @@ from lowering.core import UserError
 from lowering.diff import NOTHING, ORDER, diff, paired
 from lowering.passes import pipeline
 from lowering.problem import from_shape
+from lowering.targets.families import FAMILIES
 
 SMALL = from_shape(64, 64, 16, "f32", "nn")
 OTHER = from_shape(64, 128, 16, "f32", "nn")
 CHIP = targets.load("gfx942")
+SPACE = FAMILIES[CHIP.family].space
 TIMING = store.TimingRecord(
     device="cpu", hot=1e-3, rotated=2e-3, baseline_name="blas", hot_samples=[1e-3 + i * 1e-6 for i in range(8)],
     rotated_samples=[2e-3] * 8, drift=1.0,
@@ -38,8 +40,7 @@ class Several:
 
 
 def default_text(problem):
-    (proposal,) = Default().propose(problem, CHIP, (), 1)
-    return str(proposal.schedule)
+    return str(SPACE.schedule({"cores": "vector"}, problem, CHIP))
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_instructions_are_those_of_the_assembly_text(tmp_path):
     begin = next(i for i, line in enumerate(lines) if line.startswith(f"{built.kernels[0].name}:"))
     theirs = [assembled(line) for line in lines[begin + 1 :] if re.match(r"\t[a-z]+_", line)]
     ours = [assembled(text(one)) for one in reachable(code, 0)]
-    assert len(ours) > 300
+    assert len(ours) > 150
     for mine, other in zip(ours, theirs, strict=False):
         if mine.startswith(("s_branch", "s_cbranch")):  # labels there
             assert mine.split()[0] == other.split()[0]

@@ -255,5 +255,5 @@ def test_a_product_is_added_to_an_argument(chip: str, m: int, n: int, k: int, ki
     assert problem.contraction.accumulates
     assert len(built(problem, chip).launches) == 1
     steps = schedule(problem, chip).passes
-    prefix = Schedule(steps[: [str(step) for step in steps].index("vectorize")])
+    prefix = Schedule(steps[: [step.name for step in steps].index("vectorize")])
     assert wrong_on_cpu(problem, prefix) == []

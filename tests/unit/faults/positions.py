@@ -29,9 +29,11 @@ GPU_ONLY = {fault: VECTORS for fault in ("test-drop-store", "test-hoist-past-wri
 
 
 def default(problem: Problem, chip: str) -> Schedule:
-    """The default schedule of a problem on a chip."""
+    """The default schedule of a problem on a chip, in multiply-adds of threads where there is a choice."""
     target = load(chip)
-    return FAMILIES[target.family].space.schedule({}, problem, target)
+    space = FAMILIES[target.family].space
+    knobs = {"cores": "vector"} if "cores" in {knob.name for knob in space.KNOBS} else {}
+    return space.schedule(knobs, problem, target)
 
 
 def positions(schedule: Schedule, fault: str) -> tuple[int, int, int]:
