@@ -406,9 +406,7 @@ def joined(parts: list[Any]) -> Any:
     """Vectors of one dimension and size, a power of two of them, side by side."""
     while len(parts) > 1:
         size = list(range(2 * parts[0].type.shape[0]))
-        parts = [
-            mlir.dialect("vector").ShuffleOp(parts[n], parts[n + 1], size).result for n in range(0, len(parts), 2)
-        ]
+        parts = [mlir.dialect("vector").ShuffleOp(parts[n], parts[n + 1], size).result for n in range(0, len(parts), 2)]
     return parts[0]
 
 

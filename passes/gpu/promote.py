@@ -246,8 +246,9 @@ def piece_sizes(tile: Tile, threads: int) -> list[int]:
     k = tile.order[-1]
     bits = tile.buffer.type.element_type.width
     depth = gcd(VECTOR_BYTES * 8 // bits, tile.extents[k])
-    while prod(tile.extents) // (depth * width) < threads and (width * bits > 32 or depth * bits > 64):
-        depth, width = (depth, width // 2) if width * bits > 32 else (depth // 2, width)
+    narrowest, shallowest = max(1, 32 // bits), max(1, 64 // bits)
+    while prod(tile.extents) // (depth * width) < threads and (width > narrowest or depth > shallowest):
+        depth, width = (depth, width // 2) if width > narrowest else (depth // 2, width)
     return [depth if dim == k else 1 for dim in range(len(ones))] + [width]
 
 

@@ -220,6 +220,7 @@ def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
 def turned_piece(rows: int, depth: int, nbytes: int, threads: int) -> tuple[int, int]:
     """Rows and bytes along K of the piece that a thread turns: what `promote` does where both divide."""
     width, deep = 16 // nbytes, 16 // nbytes
-    while rows * depth // (deep * width) < threads and (width * nbytes > 4 or deep * nbytes > 8):
-        deep, width = (deep, width // 2) if width * nbytes > 4 else (deep // 2, width)
+    narrowest, shallowest = max(1, 4 // nbytes), max(1, 8 // nbytes)
+    while rows * depth // (deep * width) < threads and (width > narrowest or deep > shallowest):
+        deep, width = (deep, width // 2) if width > narrowest else (deep // 2, width)
     return width, deep * nbytes
