@@ -59,6 +59,7 @@ class Outcome:
     timing: timing.Timing | None = None
     word: str = "none"  # measured | emulated
     counted: tuple[str, ...] = ()  # what an emulated run executed, in words
+    predicted: tuple[str, ...] = ()  # what that bounds its time by on a device
     seconds: dict[str, float] = field(default_factory=dict)
 
     def check_rows(self) -> list[dict[str, Any]]:
@@ -108,14 +109,17 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         whole: tuple[verify.Check, ...] | None = None
         words = ""
         counted: tuple[str, ...] = ()
+        predicted: tuple[str, ...] = ()
         if (job.checks in ("auto", "full") or job.witness is None) and all(check.ok for check in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
                 whole, words = checked_full(job, program, arithmetic)
-                counted = program.counted if isinstance(program, Counting) else ()
+                if isinstance(program, Counting):
+                    counted, predicted = program.counted, program.predicted
         verdict = verify.verdict(small, whole, words)
         clock.lap("verify")
-        done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks, counted=counted)
+        done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
+        done = replace(done, counted=counted, predicted=predicted)
         done = replace(done, seconds={**built.seconds, "verify": clock.seconds["verify"]})
         if verdict.wrong:
             return replace(done, failure=Failure("verify", "wrong", verdict.words.removeprefix("WRONG: ")))

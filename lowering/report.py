@@ -65,6 +65,8 @@ def sections(record: Record) -> Iterator[Section]:
     yield from verdict(record)
     if record.counted:
         yield Section("emulated", tuple(record.counted))
+    if record.predicted:
+        yield Section("predicted", tuple(record.predicted))
     yield from time(record)
     yield from failure(record)
     yield Section("files", (f"{record.folder} ({', '.join(files(record))})",))

@@ -154,6 +154,7 @@ def to_record(
         outcome=outcome.words,
         word=outcome.word,  # type: ignore[arg-type]
         counted=list(outcome.counted),
+        predicted=list(outcome.predicted),
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
         timing=store.TimingRecord(**row) if (row := outcome.timing_row()) else None,
         failure=failure_record(outcome.failure, outcome, folder, proposal, options) if outcome.failure else None,

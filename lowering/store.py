@@ -143,6 +143,7 @@ class Record(Value):
     outcome: str  # 'verified (...)', 'built, not executed: ...', 'WRONG: ...' or 'failed'
     word: Literal["measured", "emulated", "none"] = "none"
     counted: list[str] = []  # what an emulated run executed
+    predicted: list[str] = []  # what that bounds its time by on a device
     launches: list[LaunchRecord] = []
     checks: list[CheckRecord] = []
     timing: TimingRecord | None = None

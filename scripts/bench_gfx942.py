@@ -1,6 +1,7 @@
 """What the default schedules for gfx942 come to: resources, main loop, LDS conflicts, lines, verdict. No device needed.
 
 usage: python scripts/bench_gfx942.py [--out scripts/results/gfx942.json] [--only TEXT] [--minutes 60] [--no-verify]
+       python scripts/bench_gfx942.py --ladder      what each step adds to a 4096^3 bf16 schedule, counted and predicted
 
 Every row is a problem: its default schedule is built, its binary read, and run in the emulator: verified, sampled above
 the work limit. What was done is kept in the file and not done again while the schedule's digest is the same, so that
@@ -97,11 +98,43 @@ def digest(problem: Problem) -> str:
     return hashlib.sha256(str(space.schedule({}, problem, CHIP)).encode()).hexdigest()[:16]
 
 
-def measured(row: Row) -> dict[str, Any]:
-    """The figures of a row's default schedule, counted and predicted."""
+LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("promote, map-lanes", {}),
+    ("buffer-accesses", {"buffers": True}),
+    ("swizzle", {"swizzle": True}),
+    ("prefetch", {"prefetch": True}),
+    ("fence-products", {"fences": True}),
+    ("map-lanes{run=2}", {"run": 2}),
+    ("rasterise", {"raster_m": 4, "chiplets": 8}),
+    ("pipeline-fragments", {"ahead": 1}),
+)
+BARE = {
+    "block_m": 256, "block_n": 256, "wave_m": 128, "wave_n": 64, "run": 1, "buffers": False, "swizzle": False,
+    "prefetch": False, "fences": False, "raster_m": 1, "chiplets": 1, "ahead": 0,
+}  # fmt: skip
+
+
+def ladder() -> None:
+    """Prints a schedule that grows by one step a line."""
+    row, knobs = Row(4096, 4096, 4096, "bf16", "nt"), dict(BARE)
+    print("| step added | VGPR | spills | loop | matrix | slack | LDS cycles | store lines | predicted |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, added in LADDER:
+        knobs |= added
+        found = measured(row, knobs)
+        loop = found["loop"]
+        print(
+            f"| `{name}` | {found['registers']} | {found['spills']} | {loop['instructions']} | "
+            f"{loop['matrix share']:.0%} | {loop['load slack']} | {found['conflicts']:.2f}x | "
+            f"{found['store lines']:.2f}x | {found['predicted']['TFLOP/s']:.0f} TFLOP/s |"
+        )
+
+
+def measured(row: Row, given: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a row's schedule with some knobs, counted and predicted."""
     problem, began = row.problem, time.perf_counter()
-    knobs = space.default(problem, CHIP)
-    built: Any = lower(problem, space.schedule({}, problem, CHIP), CHIP).outcome
+    knobs = space.full(given, problem, CHIP)
+    built: Any = lower(problem, space.schedule(given, problem, CHIP), CHIP).outcome
     seconds = time.perf_counter() - began
     (launch,) = built.launches
     (kernel,) = built.kernels
@@ -116,6 +149,7 @@ def measured(row: Row) -> dict[str, Any]:
     lds = code.descriptor.group_segment + launch.shared_bytes
     fill = occupancy(code.descriptor, lds, -(-launch.block[0] // 64), CHIP)
     loop = main_loop(emulator.image, launch.kernel, CHIP)
+    stores = [each for each in counted.memory.values() if "_store_" in each.instruction.name]
     loads = [each for each in counted.memory.values() if "_load_" in each.instruction.name]
     predicted = matrix_tiles.prediction(knobs, problem, CHIP)
     found = {
@@ -123,7 +157,7 @@ def measured(row: Row) -> dict[str, Any]:
         "registers": kernel.vgprs, "accumulation registers": kernel.agprs, "spills": kernel.spills,
         "scratch": kernel.scratch_bytes, "LDS": lds, "occupancy": fill.waves, "limited by": fill.limit,
         "conflicts": round(ratio(counted.lds.values(), "taken", "least"), 3),
-        "lines": round(sum(t.lines[LINES[1]] for t in loads) / max(1, sum(t.ideal[LINES[1]] for t in loads)), 3),
+        "lines": lines(loads), "store lines": lines(stores),
         "predicted": {"us": round(predicted.seconds * 1e6, 1), "TFLOP/s": round(predicted.rate / 1e12, 1),
                       "bound": predicted.bound, "model": predicted.version},
     }  # fmt: skip
@@ -134,6 +168,11 @@ def measured(row: Row) -> dict[str, Any]:
             "LDS slack": loop.lds_slack,
         }  # fmt: skip
     return found
+
+
+def lines(accesses: list[Any]) -> float:
+    """Lines of 128 bytes that accesses touch, over the fewest."""
+    return round(sum(t.lines[LINES[1]] for t in accesses) / max(1, sum(t.ideal[LINES[1]] for t in accesses)), 3)
 
 
 def ratio(rows: Any, over: str, under: str) -> float:
@@ -152,7 +191,9 @@ def verified(row: Row, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     if done.returncode not in (0, 1):
         return {"verdict": done.stderr.strip(), "seconds": time.perf_counter() - began}
-    return {"verdict": json.loads(done.stdout)["verdict"], "seconds": round(time.perf_counter() - began, 1)}
+    record = json.loads(done.stdout)
+    word = "" if record["word"] == "none" else f"{record['word']}, "
+    return {"verdict": f"{word}{record['outcome']}", "seconds": round(time.perf_counter() - began, 1)}
 
 
 def complaints(row: Row, found: dict[str, Any]) -> list[str]:
@@ -183,7 +224,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop beginning rows after so long")
     parser.add_argument("--no-verify", action="store_true", help="count, and do not verify")
+    parser.add_argument("--ladder", action="store_true", help="one schedule, a step at a time")
     options = parser.parse_args()
+    if options.ladder:
+        ladder()
+        return
     kept: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     end, missed = time.monotonic() + 60 * options.minutes, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +238,7 @@ def main() -> None:
                 if time.monotonic() > end:
                     print(f"{row.name:34} not done")
                     continue
-                old = measured(row)
+                old = measured(row, {})
                 if not options.no_verify:
                     old |= verified(row, Path(folder))
                 kept[row.name] = old

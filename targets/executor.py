@@ -72,6 +72,11 @@ class Counting(Protocol):
         """What its first run executed, in words."""
         ...
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """What that bounds the time of the program by on a device, in words."""
+        ...
+
 
 @runtime_checkable
 class Sampler(Protocol):

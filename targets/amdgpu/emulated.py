@@ -21,8 +21,9 @@ from lowering.targets.amdgpu.emulator.dispatch import Grid
 from lowering.targets.amdgpu.emulator.emulator import EmulationError, EmulationResult, Emulator, ImageError, Options
 from lowering.targets.amdgpu.emulator.findings import Endless
 from lowering.targets.amdgpu.emulator.memory import BASE, Region
-from lowering.targets.amdgpu.emulator.statistics import Statistics, lines_of, occupancy
+from lowering.targets.amdgpu.emulator.statistics import LINES, Statistics, lines_of, occupancy
 from lowering.targets.executor import DeviceError, contiguous, packed, refuse_tensor_maps, workspaces
+from lowering.targets.kernel_model import Counts, bounds
 
 Array = np.ndarray[Any, Any]
 
@@ -55,6 +56,7 @@ class EmulatedProgram:
         self.binary, self.runs = binary, 0
         self.findings: tuple[str, ...] | None = ()
         self.counted: tuple[str, ...] = ()
+        self.predicted: tuple[str, ...] = ()
         self.memory = self.emulator.memory
         self.own = tuple(self.memory.regions)
         self.scratch = {index: self.allocate(space.bytes) for index, space in workspaces(binary).items()}
@@ -114,6 +116,8 @@ class EmulatedProgram:
             found = [self.one(launch, pointers, replace(options, watcher=counts)) for launch in self.binary.launches]
             if counts is not None:
                 self.counted = self.words(counts, found)
+                if len(found) == 1:
+                    self.predicted = (str(bounds(self.totals(counts, found[0]), chips("amdgpu")[0])),)
             self.findings = tuple(str(each) for result in found for each in result.findings)
         except EmulationError as error:
             raise DeviceError(str(error), kind="timeout" if isinstance(error, Endless) else "unsupported") from None
@@ -133,6 +137,28 @@ class EmulatedProgram:
         ran = ", ".join(f"{each.workgroups} of {each.of_workgroups} workgroups" for each in found)
         first, *rest = lines_of(counts, chip)
         return (f"in {ran}: {first}", *rest, str(occupancy(descriptor, lds, waves, chip)))
+
+    def totals(self, counts: Statistics, found: EmulationResult) -> Counts:
+        """What was counted of the one launch, as the model of a kernel takes it."""
+        chip, launch = chips("amdgpu")[0], self.binary.launches[0]
+        descriptor = self.emulator.image.kernel(launch.kernel).descriptor
+        waves = Grid(launch.grid, launch.block).waves
+        fill = occupancy(descriptor, descriptor.group_segment + launch.shared_bytes, waves, chip)
+        classes, (matrix, cycles, _) = counts.by_class(), counts.matrix_cycles(chip)
+        line = LINES[-1]
+        return Counts(
+            found.workgroups,
+            found.of_workgroups,
+            waves,
+            fill.waves,
+            cycles,
+            sum(classes.values()) - matrix,
+            sum(each.taken for each in counts.lds.values()),
+            sum(each.lines[line] * line for each in counts.memory.values()),
+            classes.get("load", 0),
+            classes.get("barrier", 0),
+            sum(argument_region(each, 0).nbytes for each in self.binary.arguments),
+        )
 
     def one(self, launch: Launch, pointers: Sequence[int], options: Options) -> EmulationResult:
         """Runs one launch."""

@@ -1,0 +1,233 @@
+"""Schedules on gfx942's matrix cores: verified in the emulator, whatever is left out or exchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from itertools import product
+
+import pytest
+
+from lowering import dtypes, problem, targets, verify
+from lowering.bounds import arithmetic_of
+from lowering.core import Binary, Failure, Problem, Schedule
+from lowering.lower import lower
+from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
+from lowering.passes.common.backend import BACKEND
+from lowering.problem import from_text
+from lowering.targets.amdgpu import lds_swizzle, matrix, space
+from lowering.targets.amdgpu.emulated import Emulated
+from lowering.targets.amdgpu.emulator.image import load
+from lowering.targets.amdgpu.main_loop import main_loop
+
+CHIP = targets.load("gfx942")
+SMALL = {"block_m": 64, "block_n": 64, "wave_m": 32, "wave_n": 32}
+
+
+def built(of: Problem, **knobs: object) -> Binary:
+    """The binary of a schedule on matrix cores."""
+    assert space.illegal(knobs, of, CHIP) is None
+    assert space.full(knobs, of, CHIP)["cores"] == "matrix"
+    outcome = lower(of, space.schedule(knobs, of, CHIP), CHIP).outcome
+    assert isinstance(outcome, Binary), outcome
+    return outcome
+
+
+def wrong(of: Problem, binary: Binary) -> list[str]:
+    """The checks that fail in the emulator, faults and races among them."""
+    with Emulated().load(binary) as program:
+        return [str(check) for check in verify.verify_full(of, program, arithmetic_of(CHIP)) if not check.ok]
+
+
+# --- what each step is for -------------------------------------------------------------------------------------------
+
+
+@cache
+def neighbours() -> dict[str, Binary | Failure]:
+    """What becomes of the default schedule with one step left out, or two exchanged."""
+    of = problem.from_shape(128, 128, 256, "f16", layout="nt")
+    steps = space.schedule({**SMALL, "run": 2}, of, CHIP).passes
+    count = sum(not isinstance(step, BACKEND) for step in steps)
+    found: dict[str, Binary | Failure] = {}
+
+    def take(name: str, chosen: list[object]) -> None:
+        found[name] = lower(of, Schedule(tuple(chosen)), CHIP).outcome
+
+    take("default", list(steps))
+    for number in range(count):
+        take(f"without {steps[number]}", [step for n, step in enumerate(steps) if n != number])
+        if number + 1 < count:
+            exchanged = list(steps)
+            exchanged[number], exchanged[number + 1] = exchanged[number + 1], exchanged[number]
+            take(f"{steps[number + 1]} before {steps[number]}", exchanged)
+    return found
+
+
+def test_what_is_left_out_or_exchanged_is_verified_or_fails_with_a_reason():
+    of = problem.from_shape(128, 128, 256, "f16", layout="nt")
+    judged: dict[str, list[str]] = {}
+    optional: set[str] = set()
+    for name, outcome in neighbours().items():
+        if isinstance(outcome, Failure):
+            assert outcome.reason, name
+            assert outcome.kind == "illegal", (name, outcome)
+            continue
+        digest = hashlib.sha256(outcome.image).hexdigest()
+        if digest not in judged:
+            judged[digest] = wrong(of, outcome)
+        assert not judged[digest], (name, judged[digest])
+        if name.startswith("without"):
+            optional.add(name)
+    assert len(judged) >= 8
+    assert len(optional) >= 10
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"), [("swizzle{rows=1,2,4}", "conflicts"), ("prefetch", "slack"), ("fence-products", "slack")]
+)
+def test_a_step_does_what_it_is_for(step, changes):
+    whole, without = neighbours()["default"], neighbours()[f"without {step}"]
+    loops = [main_loop(load(each.image), None, CHIP) for each in (whole, without)]
+    if changes == "slack":
+        assert loops[0].load_slack > (loops[1].load_slack or 0)
+    else:
+        assert whole.image != without.image
+
+
+# --- elements, layouts, sizes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("element", ["f16", "bf16", "i8", "f8E4M3FNUZ", "f8E5M2FNUZ", "f32", "f64"])
+def test_every_element_in_every_layout(element, layout):
+    of = problem.from_shape(48, 80, 72, element, layout=layout)
+    assert not wrong(of, built(of))
+
+
+@pytest.mark.parametrize("element", ["f16", "i8", "f32"])
+@pytest.mark.parametrize("knobs", [{"mfma": 32}, {"mfma": 32, "run": 2}, {"mfma": 32, "run": 4, "wave_n": 64}])
+def test_instructions_of_32_rows(element, knobs):
+    of = problem.from_shape(64, 128, 64, element, layout="nt")
+    assert not wrong(of, built(of, **{**SMALL, **knobs}))
+
+
+@pytest.mark.parametrize("sizes", [(1, 256, 64), (17, 33, 300), (100, 72, 7), (16, 16, 1), (129, 65, 130)])
+def test_sizes_that_no_tile_divides(sizes):
+    of = problem.from_shape(*sizes, "bf16", layout="nn")
+    assert not wrong(of, built(of))
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"swizzle": False}, {"swizzle": False, "padding": 8}, {"prefetch": False}, {"ahead": 1}, {"fences": False},
+     {"buffers": False}, {"raster_m": 1, "chiplets": 1}, {"raster_m": 3, "chiplets": 5}, {"run": 1}],
+    ids=str,
+)  # fmt: skip
+def test_every_knob(knobs):
+    of = problem.from_shape(200, 136, 128, "f16", layout="nt", batch=2)
+    assert not wrong(of, built(of, **{**SMALL, **knobs}))
+
+
+EPILOGUE = """
+#rows = affine_map<(m, n) -> (m, n)>
+#columns = affine_map<(m, n) -> (n)>
+func.func @f(%a: tensor<64x96xbf16>, %b: tensor<96x80xbf16>, %bias: tensor<80xf32>, %more: tensor<64x80xbf16>) -> tensor<64x80xbf16> {
+  %zero = arith.constant 0.0 : f32
+  %none = tensor.empty() : tensor<64x80xf32>
+  %start = linalg.fill ins(%zero : f32) outs(%none : tensor<64x80xf32>) -> tensor<64x80xf32>
+  %c = linalg.matmul ins(%a, %b : tensor<64x96xbf16>, tensor<96x80xbf16>) outs(%start : tensor<64x80xf32>) -> tensor<64x80xf32>
+  %out = tensor.empty() : tensor<64x80xbf16>
+  %r = linalg.generic {indexing_maps = [#rows, #columns, #rows, #rows], iterator_types = ["parallel", "parallel"]}
+      ins(%c, %bias, %more : tensor<64x80xf32>, tensor<80xf32>, tensor<64x80xbf16>) outs(%out : tensor<64x80xbf16>) {
+  ^bb0(%x: f32, %y: f32, %z: bf16, %o: bf16):
+    %s = arith.addf %x, %y : f32
+    %t = arith.maximumf %s, %zero : f32
+    %w = arith.extf %z : bf16 to f32
+    %u = arith.addf %t, %w : f32
+    %v = arith.truncf %u : f32 to bf16
+    linalg.yield %v : bf16
+  } -> tensor<64x80xbf16>
+  return %r : tensor<64x80xbf16>
+}
+"""  # noqa: E501
+
+
+def test_an_epilogue_is_what_the_payload_says():
+    of = from_text(EPILOGUE, "epilogue")
+    assert not wrong(of, built(of))
+
+
+def test_a_product_is_added_to_what_is_there():
+    a, b, c = "memref<32x64xf16>", "memref<64x48xf16>", "memref<32x48xf32>"
+    of = from_text(
+        f"func.func @f(%a: {a}, %b: {b}, %c: {c}) {{ linalg.matmul ins(%a, %b : {a}, {b}) outs(%c : {c}) return }}",
+        "added",
+    )
+    assert of.contraction.accumulates
+    assert not wrong(of, built(of))
+
+
+# --- what is known before anything is built --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"block_m": 256, "block_n": 256, "block_k": 128}, "131072 bytes of workgroup memory, of 65536"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 128, "wave_n": 128}, "vector registers, of 256"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 16, "wave_n": 16, "run": 1}, "16384 threads a workgroup, of 1024"),
+        ({"block_m": 64, "wave_m": 128}, "block_m=64 is no multiple of wave_m=128"),
+        ({"mfma": 32, "wave_m": 16, "block_m": 16}, "wave_m=16 is no multiple of 32"),
+        ({"run": 4, "wave_n": 32, "block_n": 64}, "wave_n=32 is no multiple of 64"),
+        ({"swizzle": True, "padding": 8}, "rows are either permuted or padded"),
+        ({"cores": "tensor"}, "cores is matrix or vector, found 'tensor'"),
+        ({"cores": "matrix", "thread_m": 4}, "there is no knob 'thread_m' for matrix cores"),
+    ],
+    ids=str,
+)
+def test_what_is_illegal_says_why(knobs, reason):
+    assert reason in str(space.illegal(knobs, problem.from_shape(1024, 1024, 1024, "f16", layout="nt"), CHIP))
+
+
+def test_what_has_no_instruction_goes_to_vector_cores():
+    accumulated = from_text(
+        "func.func @f(%a: tensor<8x8xf16>, %b: tensor<8x8xf16>, %c: tensor<8x8xf16>) -> tensor<8x8xf16> {"
+        "%r = linalg.matmul ins(%a, %b : tensor<8x8xf16>, tensor<8x8xf16>) outs(%c : tensor<8x8xf16>)"
+        " -> tensor<8x8xf16> return %r : tensor<8x8xf16> }", "half", True,
+    )  # fmt: skip
+    assert "accumulate in f32" in str(matrix.possible(accumulated))
+    assert space.default(accumulated, CHIP)["cores"] == "vector"
+
+
+def test_the_default_of_any_problem_is_legal():
+    sizes = (1, 5, 16, 100, 1024, 8192)
+    for m, n, k in product(sizes, (1, 24, 4096), (1, 64, 1000)):
+        for element, layout in product(("f16", "i8", "f64"), ("nt", "tn")):
+            of = problem.from_shape(m, n, k, element, layout=layout)
+            knobs = space.default(of, CHIP)
+            assert space.illegal(knobs, of, CHIP) is None, (of.name, knobs)
+
+
+@pytest.mark.parametrize(("element", "tile"), list(DEPTHS))
+@pytest.mark.parametrize("run", [1, 2, 4])
+def test_lanes_hold_every_row_once(element, tile, run):
+    layout = Layout(tile, run, element)
+    tiles = 4 * run
+    rows = sorted(layout.first_row(t, lane) for t in range(tiles) for lane in range(tile))
+    assert rows == list(range(tiles * tile))
+    quads = [each for r in range(tiles * tile // layout.span) for each in layout.quads_of(r)]
+    assert sorted(quads) == [(t, q) for t in range(tiles) for q in range(layout.quads)]
+    starts = sorted({layout.run_start(r, lane) for r in range(tiles * tile // layout.span) for lane in range(LANES)})
+    assert starts == list(range(0, tiles * tile, layout.width))
+
+
+@pytest.mark.parametrize("element", ["f16", "i8", "f32"])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("tile", "run"), [(16, 1), (16, 2), (32, 2)])
+def test_swizzles_leave_no_conflict(tile, run, first, turned, element):
+    nbytes = dtypes.lookup(element).bytes
+    piece = matrix.turned_piece(128, matrix.LINE // nbytes, nbytes, 256) if turned else (0, 0)
+    tile_ = lds_swizzle.Tile(Layout(tile, run, element), 128, 8, first, *piece)
+    assert all(taken == least for taken, least in tile_.cycles(lds_swizzle.masks(tile_)))
+    assert any(taken > least for taken, least in tile_.cycles(()))
