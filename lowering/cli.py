@@ -91,6 +91,7 @@ SHAPE = typer.Option(help="MxNxK, or BxMxNxK for a batch.", show_default="1024x1
 DTYPE = typer.Option(help="Element type of A and B.", show_default="f16")
 OUT_DTYPE = typer.Option(help="Element type of the result.", show_default="that of A and B")
 LAYOUT = typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")
+KNOBS = typer.Option(help="Knobs of the target's space, as block_m=128; several, or one after another in quotes.")
 STRICT = typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
 RUNS = typer.Option(help="Where the run folders are.")
 OUTPUT = typer.Option("-o", "--output", help="Write here instead of to stdout.")
@@ -116,6 +117,7 @@ def main_job(
             show_default="the target's default",
         ),
     ] = None,
+    knobs: Annotated[list[str], KNOBS] = [],  # noqa: B006
     print_schedule: Annotated[
         bool, typer.Option("--print-schedule", help="Print the schedule that would be used, and stop.")
     ] = False,
@@ -260,7 +262,6 @@ def graph_command(
 
 
 MODELLED = typer.Option("--target", help="See `lower targets`.", show_default="the first that has a model")
-KNOBS = typer.Option(help="Knobs of the space, as block_m=128; several, or one after another in quotes.")
 
 
 @app.command("rank")

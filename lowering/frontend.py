@@ -27,6 +27,7 @@ from lowering.passes import pipeline
 from lowering.source import read_text
 from lowering.store import Record
 from lowering.targets.families import FAMILIES
+from lowering.targets.space import chosen
 from lowering.worker import Limits
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Request(ProblemWords):
     """The main command's words, as typed; an empty one was left out."""
 
     schedule: str | None
+    knobs: list[str]
     print_schedule: bool
     as_json: bool
     emit: str
@@ -116,6 +118,8 @@ def check_words(request: Request) -> None:
     if request.output and not request.emit and not request.as_json:
         raise UserError("-o says where --emit or --json writes: give one of them, or --runs for the run folders")
     check_source(request, request.start)
+    if request.knobs and (request.schedule is not None or request.start):
+        raise UserError("--knobs are the default schedule's: leave out --schedule and --from, or the knobs")
     if request.source and request.start:
         raise UserError(f"--from {request.start} goes on with that run's problem: leave out '{request.source}'")
     if not TORCH.fullmatch(request.source) and (request.pick or request.example):
@@ -145,12 +149,19 @@ def fresh(request: Request) -> Work:
     """The work of a command that names a problem, or a torch program with several."""
     target = targets.load(request.target) if request.target else targets.this_machine()
     given = request.schedule is not None
-    proposer = Given(pipeline.parse(schedule_text(request.schedule or ""))) if given else Default()
+    space = FAMILIES[target.family].space
+    knobs = chosen(request.knobs, space.KNOBS)
+    proposer = Given(pipeline.parse(schedule_text(request.schedule or ""))) if given else Default(knobs)
     program = TORCH.fullmatch(request.source)
     if program is None:
-        return Work((problem(request),), target, proposer)
-    chosen = torch_problems(program["file"], program["function"], request)
-    return Work(tuple(each for each, _ in chosen), target, proposer, values=tuple(values for _, values in chosen))
+        found = [(problem(request), None)]
+    else:
+        found = torch_problems(program["file"], program["function"], request)
+    for each, _ in found:
+        reason = space.illegal(knobs, each, target) if knobs else None
+        if reason is not None:
+            raise UserError(f"--knobs {' '.join(request.knobs)}: {reason}, for {each.name} on {target.name}")
+    return Work(tuple(each for each, _ in found), target, proposer, values=tuple(values for _, values in found))
 
 
 def resumed(request: Request) -> Work:

@@ -12,8 +12,8 @@ from typing import Any
 
 from lowering import frontend, targets
 from lowering.core import Problem, Target, UserError
-from lowering.passes import pipeline
 from lowering.targets.families import FAMILIES
+from lowering.targets.space import chosen
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def rank(request: Request) -> int:
     space = FAMILIES[target.family].space
     if not hasattr(space, "ranked"):
         raise UserError(f"there is no model for {target.name}; targets that have one: {', '.join(modelled())}")
-    given = chosen(request.knobs, space)
+    given = chosen(request.knobs, space.KNOBS)
     found = space.ranked(given, problem, target)
     if not found:
         raise UserError(space.illegal(given, problem, target) or "no schedule of these knobs is legal")
@@ -79,12 +79,12 @@ def explain(request: Request) -> int:
     """Prints why an instance is illegal, or where each of its knobs comes from; 1 for an illegal one."""
     problem, target = subject(request)
     space = FAMILIES[target.family].space
-    given = chosen(request.knobs, space)
+    given = chosen(request.knobs, space.KNOBS)
     reason = space.illegal(given, problem, target)
     if reason is not None:
         print(f"illegal   {reason}")
         return 1
-    full = space.full(given, problem, target) if hasattr(space, "full") else {**space.default(problem, target), **given}
+    full = space.full(given, problem, target)
     docs = {knob.name: knob.doc for knob in space.KNOBS}
     print(f"legal     for {problem.name} on {target.name}")
     width = max(len(f"{name}={value}") for name, value in full.items())
@@ -101,27 +101,3 @@ def subject(request: Request) -> tuple[Problem, Target]:
     """The problem and the target that are named."""
     target = targets.load(request.target or modelled()[0])
     return frontend.problem(request), target
-
-
-def chosen(words: Sequence[str], space: Any) -> dict[str, Any]:
-    """The knobs of `name=value` words. Raises UserError for one that there is not, or a value of another type."""
-    known, found = {knob.name: knob for knob in space.KNOBS}, dict[str, Any]()
-    for word in (part for each in words for part in each.split()):
-        name, sign, text = word.partition("=")
-        if name not in known or not sign:
-            raise UserError(
-                f"there is no knob '{name}'{pipeline.nearest(name, list(known))} (the knobs are {', '.join(known)})"
-            )
-        first = known[name].values[0]
-        if isinstance(first, bool):
-            values = {"true": True, "1": True, "false": False, "0": False}
-            if text.lower() not in values:
-                raise UserError(f"{name} is true or false, found '{text}'")
-            found[name] = values[text.lower()]
-        elif isinstance(first, int):
-            if not text.isdigit():
-                raise UserError(f"{name} is a number, as {', '.join(map(str, known[name].values))}; found '{text}'")
-            found[name] = int(text)
-        else:
-            found[name] = text
-    return found

@@ -25,6 +25,7 @@ from lowering.passes.faults.miscompile_loops import HoistPastWrite, OffByOne, Sk
 from lowering.passes.faults.miscompile_memory import DropStore, ReadPastTile, SwapOperands
 from lowering.passes.faults.miscompile_rounding import FoldRounding, NarrowAccumulator
 from lowering.passes.faults.process import Crash, EatMemory, Fail, Hang
+from lowering.passes.gpu.double_buffer import DoubleBuffer
 from lowering.passes.gpu.expand_math import ExpandMath
 from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
@@ -76,6 +77,7 @@ TABLE: tuple[type[Pass], ...] = (
     Promote,
     Rasterise,
     Swizzle,
+    DoubleBuffer,
     Prefetch,
     BufferAccesses,
     FenceProducts,

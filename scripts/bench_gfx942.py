@@ -109,8 +109,8 @@ LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pipeline-fragments", {"ahead": 1}),
 )
 BARE = {
-    "block_m": 256, "block_n": 256, "wave_m": 128, "wave_n": 64, "run": 1, "buffers": False, "swizzle": False,
-    "prefetch": False, "fences": False, "raster_m": 1, "chiplets": 1, "ahead": 0,
+    "block_m": 256, "block_n": 256, "wave_m": 128, "wave_n": 64, "run": 1, "stages": 1, "buffers": False,
+    "swizzle": False, "prefetch": False, "fences": False, "raster_m": 1, "chiplets": 1, "ahead": 0,
 }  # fmt: skip
 
 

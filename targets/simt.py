@@ -62,12 +62,12 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     unknown = sorted(set(knobs) - {knob.name for knob in KNOBS})
     if unknown:
         return f"there is no knob '{unknown[0]}'{pipeline.nearest(unknown[0], [knob.name for knob in KNOBS])}"
-    full = {**default(problem, target), **knobs}
+    chosen = full(knobs, problem, target)
     for block, thread in (("block_m", "thread_m"), ("block_n", "thread_n"), ("block_k", "unroll_k")):
-        if full[block] % full[thread]:
-            return f"{block}={full[block]} is no multiple of {thread}={full[thread]}"
-    whole = too_many_threads(full, problem, target) or too_many_bytes(full, problem, target)
-    return whole or too_many_blocks(full, problem)
+        if chosen[block] % chosen[thread]:
+            return f"{block}={chosen[block]} is no multiple of {thread}={chosen[thread]}"
+    whole = too_many_threads(chosen, problem, target) or too_many_bytes(chosen, problem, target)
+    return whole or too_many_blocks(chosen, problem)
 
 
 def threads(knobs: Knobs) -> int:
@@ -138,10 +138,17 @@ def suits(tile: int, extent: int) -> bool:
     return tile < 2 * max(extent, 16) and (tile >= 16 or extent < 16)
 
 
+def full(knobs: Knobs, problem: Problem, target: Target) -> dict[str, int]:
+    """All knobs, those that are not given being the default's."""
+    return {**default(problem, target), **knobs}
+
+
 def schedule(knobs: Knobs, problem: Problem, target: Target, convert: tuple[str, ...]) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's. `convert`: to the family's dialect."""
-    full = {**default(problem, target), **knobs}
-    return pipeline.parse(",".join((*tensor_steps(full, problem), *TO_BUFFERS, *device_steps(target), *convert, *LAST)))
+    chosen = full(knobs, problem, target)
+    return pipeline.parse(
+        ",".join((*tensor_steps(chosen, problem), *TO_BUFFERS, *device_steps(target), *convert, *LAST))
+    )
 
 
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:

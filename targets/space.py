@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lowering.core import UserError
+from lowering.passes import pipeline
 
 Value = int | bool | str
 
@@ -14,3 +18,27 @@ class Knob:
     name: str
     values: tuple[Value, ...]
     doc: str
+
+
+def chosen(words: Sequence[str], knobs: Sequence[Knob]) -> dict[str, Value]:
+    """The knobs of `name=value` words. Raises UserError for one that there is not, or a value of another type."""
+    known, found = {knob.name: knob for knob in knobs}, dict[str, Value]()
+    for word in (part for each in words for part in each.split()):
+        name, sign, text = word.partition("=")
+        if name not in known or not sign:
+            raise UserError(
+                f"there is no knob '{name}'{pipeline.nearest(name, list(known))} (the knobs are {', '.join(known)})"
+            )
+        first = known[name].values[0]
+        if isinstance(first, bool):
+            values = {"true": True, "1": True, "false": False, "0": False}
+            if text.lower() not in values:
+                raise UserError(f"{name} is true or false, found '{text}'")
+            found[name] = values[text.lower()]
+        elif isinstance(first, int):
+            if not text.isdigit():
+                raise UserError(f"{name} is a number, as {', '.join(map(str, known[name].values))}; found '{text}'")
+            found[name] = int(text)
+        else:
+            found[name] = text
+    return found

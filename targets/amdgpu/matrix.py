@@ -3,8 +3,7 @@
     C is cut into block-m x block-n tiles, one a workgroup; a step of the K loop brings block-k of A and B to workgroup
     memory, by way of registers that the step before has loaded; every wave keeps wave-m x wave-n of C in accumulators.
 
-Every step but the first few is on its own: `OPTIONAL` names those without which, or in another order, a kernel is as
-right and slower.
+Every step but the first few is on its own: without it, or in another order, a kernel is as right and slower.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("run", (2, 1, 4), "quads of C that a lane has side by side: four columns each"),
     Knob("swizzle", (True, False), "16-byte chunks of workgroup memory are permuted, so that no access conflicts"),
     Knob("padding", (0, 8), "elements by which a row of workgroup memory is longer, instead of permuting"),
+    Knob("stages", (1, 2), "places of each tile in workgroup memory; with two, a step needs one barrier"),
     Knob("prefetch", (True, False), "the next step's tiles are loaded while this one is computed"),
     Knob("ahead", (0, 1, 2), "clusters of matrix instructions between a read of workgroup memory and its use"),
     Knob("fences", (True, False), "nothing is scheduled into a cluster of matrix instructions or across it"),
@@ -44,11 +44,6 @@ KNOBS: tuple[Knob, ...] = (
 )
 LINE = 128  # bytes of a row of a tile in device memory: a whole line
 FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
-OPTIONAL = (
-    "linalg-fuse-elementwise-ops", "fold-padding-reads", "fold-padding-writes", "rasterise", "swizzle", "prefetch",
-    "pipeline-fragments", "fence-products", "buffer-accesses", "turn-bytes", "gpu-launch-sink-index-computations",
-    "loop-invariant-code-motion",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Shape:
     def lds_bytes(self) -> int:
         """Workgroup memory."""
         row = (self.knobs["block_k"] + self.knobs["padding"]) * self.nbytes
-        return (self.knobs["block_m"] + self.knobs["block_n"]) * row
+        return (self.knobs["block_m"] + self.knobs["block_n"]) * row * self.knobs["stages"]
 
     @property
     def registers(self) -> int:
@@ -179,6 +174,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"promote{{k=last{padding} widen=false}}",
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
+        *(("double-buffer",) if knobs["stages"] > 1 and whole > 1 else ()),
         *(("prefetch",) if knobs["prefetch"] and whole > 1 else ()),
         *((f"pipeline-fragments{{ahead={knobs['ahead']}}}",) if knobs["ahead"] else ()),
         *(("fence-products",) if knobs["fences"] else ()),

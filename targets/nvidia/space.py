@@ -5,7 +5,7 @@ from __future__ import annotations
 from lowering.core import Problem, Schedule, Target
 from lowering.targets import simt
 
-KNOBS, illegal, default = simt.KNOBS, simt.illegal, simt.default
+KNOBS, illegal, default, full = simt.KNOBS, simt.illegal, simt.default, simt.full
 
 
 def schedule(knobs: simt.Knobs, problem: Problem, target: Target) -> Schedule:

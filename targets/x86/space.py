@@ -126,10 +126,15 @@ def power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
+def full(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Value]:
+    """All knobs, those that are not given being the default's."""
+    return {**default(problem, target), **knobs}
+
+
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
     """The passes of these knobs; knobs that are not given are the default's."""
-    full = {**default(problem, target), **knobs}
-    return pipeline.parse(",".join((*kernel_steps(full), *BUFFERIZE, *lower_steps(full), *TO_LOOPS, *TO_LLVM)))
+    chosen = full(knobs, problem, target)
+    return pipeline.parse(",".join((*kernel_steps(chosen), *BUFFERIZE, *lower_steps(chosen), *TO_LOOPS, *TO_LLVM)))
 
 
 def kernel_steps(knobs: Mapping[str, Any]) -> tuple[str, ...]:
