@@ -81,6 +81,11 @@ ELEMENTS: tuple[str, ...] = (
 OUTPUTS: tuple[str, ...] = ("f64", "f32", "f16", "bf16", "i8", "i32")  # what a result may be made of
 
 
+def is_small(name: str) -> bool:
+    """Whether a type is an 8-bit float, which only matrix cores multiply."""
+    return name in DTYPES and DTYPES[name].kind == "float" and DTYPES[name].bits == 8
+
+
 def lookup(name: str) -> Dtype:
     """The dtype of a name. Raises UserError with the nearest names."""
     if name in DTYPES:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lowering import problem as payload
-from lowering import report, resume, search, targets
+from lowering import dtypes, report, resume, search, targets
 from lowering.agent.default import Default, Given
 from lowering.agent.proposer import Proposer
 from lowering.core import Problem, Schedule, Target, UserError
@@ -158,9 +158,11 @@ def fresh(request: Request) -> Work:
     else:
         found = torch_problems(program["file"], program["function"], request)
     for each, _ in found:
-        reason = space.illegal(knobs, each, target) if knobs else None
+        asked = knobs or dtypes.is_small(each.contraction.element)
+        reason = space.illegal(knobs, each, target) if asked and not given else None
         if reason is not None:
-            raise UserError(f"--knobs {' '.join(request.knobs)}: {reason}, for {each.name} on {target.name}")
+            what = f"--knobs {' '.join(request.knobs)}" if knobs else "there is no default schedule"
+            raise UserError(f"{what}: {reason} ({each.name} on {target.name})")
     return Work(tuple(each for each, _ in found), target, proposer, values=tuple(values for _, values in found))
 
 

@@ -62,6 +62,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     unknown = sorted(set(knobs) - {knob.name for knob in KNOBS})
     if unknown:
         return f"there is no knob '{unknown[0]}'{pipeline.nearest(unknown[0], [knob.name for knob in KNOBS])}"
+    if dtypes.is_small(problem.contraction.element):
+        return f"there are no multiply-adds of {problem.contraction.element}, and nothing widens it here"
     chosen = full(knobs, problem, target)
     for block, thread in (("block_m", "thread_m"), ("block_n", "thread_n"), ("block_k", "unroll_k")):
         if chosen[block] % chosen[thread]:

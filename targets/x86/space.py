@@ -56,6 +56,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     unknown = sorted(set(knobs) - {knob.name for knob in KNOBS})
     if unknown:
         return f"there is no knob '{unknown[0]}'{pipeline.nearest(unknown[0], [knob.name for knob in KNOBS])}"
+    if dtypes.is_small(problem.contraction.element):
+        return f"there are no multiply-adds of {problem.contraction.element}, and nothing widens it here"
     full = {**default(problem, target), **knobs}
     mr, nr, width = int(full["mr"]), int(full["nr"]), lanes(problem, target)
     if nr & (nr - 1):
