@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from lowering import problem as payload
 from lowering import dtypes, report, resume, search, targets
+from lowering import problem as payload
 from lowering.agent.default import Default, Given
 from lowering.agent.proposer import Proposer
 from lowering.core import Problem, Schedule, Target, UserError
