@@ -86,7 +86,9 @@ def test_knobs_that_are_given_stay():
     rows = space.ranked({"block_m": 128, "swizzle": False}, of, CHIP)
     assert rows
     assert {(knobs["block_m"], knobs["swizzle"]) for knobs, _ in rows} == {(128, False)}
-    assert [p.seconds for _, p in rows] == sorted(p.seconds for _, p in rows)
+    first, *others = [p.seconds for _, p in rows]
+    assert others == sorted(others)
+    assert first <= 1.05 * others[0]
     assert dict(rows[0][0]) == space.full({"block_m": 128, "swizzle": False}, of, CHIP)
     assert matrix_tiles.prediction(rows[0][0], of, CHIP) == rows[0][1]
 
