@@ -60,6 +60,7 @@ bench: setup  ## the figures: speed of builds and of what was built, each beside
 
 bench-gfx942: setup  ## the default schedules for gfx942: built, counted, verified in the emulator; goes on where it was
 	OPENBLAS_NUM_THREADS=1 PYTHONSAFEPATH=1 $(BIN)/python scripts/bench_gfx942.py
+	PYTHONSAFEPATH=1 $(BIN)/python scripts/rivals_gfx942.py show
 
 clean:  ## remove the environment and the caches; runs/ stays
 	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -70,8 +70,9 @@ def triton_binaries(problem):
         bk = row // nbytes
         if m % bm or n % bn or k % bk:
             continue
+        total = source.tl.int32 if accumulator == "i32" else source.tl.float32
         constants = {"M": m, "N": n, "K": k, "BM": bm, "BN": bn, "BK": bk, "TURNED": layout[1] == "t",
-                     "GROUP": 4, "KIND": getattr(source.tl, "int32" if accumulator == "i32" else "float32")}  # fmt: skip
+                     "GROUP": 4, "KIND": total}  # fmt: skip
         signature = {"a": f"*{element}", "b": f"*{element}", "c": f"*{output}"} | dict.fromkeys(constants, "constexpr")
         places = {(source.matmul.arg_names.index(name),): value for name, value in constants.items()}
         aligned = {(i,): [["tt.divisibility", 16], ["tt.pointer_range", 32]] for i in range(3)}
@@ -268,7 +269,8 @@ def show(table) -> None:
             print(
                 f"{name if who == 'lower' else '':28} {who:7} {figures['config']:22} "
                 + "  ".join(f"{figures[key]:7.4f}" for key in LESS)
-                + f"  {figures['matrix share']:4.0%}  {figures['registers']:3} registers, {figures['occupancy']} waves  {verdict}"
+                + f"  {figures['matrix share']:4.0%}  {figures['registers']:3} registers, "
+                + f"{figures['occupancy']} waves  {verdict}"
             )
     print(f"as good or better in {won} of {of} cells ({won / of:.0%}; bar 80 %)")
 

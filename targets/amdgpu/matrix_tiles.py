@@ -33,7 +33,7 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
 def ordered(
     found: Sequence[dict[str, Any]], problem: Problem, target: Target
 ) -> list[tuple[dict[str, Any], Prediction]]:
-    """Schedules by *predicted* time; but of those that the model cannot tell from the fastest, the one that reads least.
+    """Schedules by *predicted* time; first of those that the model cannot tell from the fastest, what reads least.
 
     What is read for a multiply-add, from workgroup memory and then from the caches, costs power and instructions too.
     """

@@ -86,8 +86,8 @@ def why(full_knobs: Knobs, given: Knobs, problem: Problem, target: Target) -> It
     p = matrix_tiles.prediction(full_knobs, problem, target)
     yield f"predicted  {p.seconds * 1e6:.1f} µs, {p.rate / 1e12:.0f} TFLOP/s (model {p.version}); decided by {p.bound}"
     yield (
-        "default    tiles: of the legal ones predicted to take the least time, within 5 %, those that read least (`lower "
-        "rank`); block_k: a line of memory; run: a store of 16 bytes"
+        "default    tiles: of the legal ones predicted to take the least time, within 5 %, those that read least "
+        "(`lower rank`); block_k: a line of memory; run: a store of 16 bytes"
     )
 
 
