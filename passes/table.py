@@ -5,6 +5,7 @@ from __future__ import annotations
 from lowering.core import Pass
 from lowering.passes.amdgpu.buffer_accesses import BufferAccesses
 from lowering.passes.amdgpu.fence_products import FenceProducts
+from lowering.passes.amdgpu.interleave_products import InterleaveProducts
 from lowering.passes.amdgpu.map_lanes import MapLanes
 from lowering.passes.amdgpu.pipeline_fragments import PipelineFragments
 from lowering.passes.amdgpu.turn_bytes import TurnBytes
@@ -81,6 +82,7 @@ TABLE: tuple[type[Pass], ...] = (
     Prefetch,
     BufferAccesses,
     FenceProducts,
+    InterleaveProducts,
     PipelineFragments,
     TurnBytes,
     DropOuterDims,
