@@ -24,10 +24,17 @@ NEAR = 1.05  # times the least predicted time: half of what the model is off by 
 
 def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """The legal candidate with the knobs that are given that is predicted to be the fastest."""
-    found = [each for each in candidates(knobs, problem, target) if matrix.illegal(each, problem, target) is None]
+    found = legal(knobs, problem, target)
     if not found:
         return {**fixed(problem, target), "block_m": 128, "block_n": 128, "wave_m": 64, "wave_n": 64, **knobs}
     return ordered(found, problem, target)[0][0]
+
+
+def legal(knobs: Knobs, problem: Problem, target: Target) -> list[dict[str, Any]]:
+    """The legal candidates with the knobs that are given; those whose threads copy alike, where there are any."""
+    found = [each for each in candidates(knobs, problem, target) if matrix.illegal(each, problem, target) is None]
+    alike = [each for each in found if whole_pieces(each, problem)]
+    return alike or found
 
 
 def ordered(
@@ -65,18 +72,22 @@ def candidates(knobs: Knobs, problem: Problem, target: Target) -> Iterator[dict[
                     if block_m % wave_m or block_n % wave_n or not 1 <= waves <= MOST_WAVES:
                         continue
                     tile = {"block_m": block_m, "block_n": block_n, "wave_m": wave_m, "wave_n": wave_n}
-                    if not whole_pieces(problem, block_m, block_n, base["block_k"], waves):
-                        continue
                     for run in dict.fromkeys(values("run", (base["run"], 1))):
                         yield {**base, **tile, "run": run, **knobs}
 
 
-def whole_pieces(problem: Problem, block_m: int, block_n: int, block_k: int, waves: int) -> bool:
-    """Whether threads that turn pieces of an operand turn 16 bytes along K: shorter ones cannot avoid conflicts."""
+def whole_pieces(knobs: Knobs, problem: Problem) -> bool:
+    """Whether every thread copies as much as any other, and 16 bytes along K at once.
+
+    Otherwise some load again what others have; and shorter pieces, where they are turned, cannot avoid conflicts.
+    """
     c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
-    turned = [block_m] * (c.layout[:1] == "t") + [block_n] * (c.layout[1:] == "n")
-    pieces = (matrix.turned_piece(rows, block_k, nbytes, waves * matrix.LANES) for rows in turned)
-    return all(deep == lds_swizzle.CHUNK for _, deep in pieces)
+    threads, depth = matrix.Shape(knobs, c.element, c.accumulator).waves * matrix.LANES, knobs["block_k"]
+    for rows, is_turned in ((knobs["block_m"], c.layout[:1] == "t"), (knobs["block_n"], c.layout[1:] == "n")):
+        wide, deep = matrix.turned_piece(rows, depth, nbytes, threads) if is_turned else (1, lds_swizzle.CHUNK)
+        if deep != lds_swizzle.CHUNK or rows * depth * nbytes % (wide * deep * threads):
+            return False
+    return True
 
 
 def sizes(extent: int, along_rows: bool, element: str) -> tuple[int, ...]:

@@ -68,8 +68,7 @@ def ranked(knobs: Knobs, problem: Problem, target: Target) -> list[tuple[dict[st
     own = {key: value for key, value in knobs.items() if key != "cores"}
     if cores_of(knobs, problem) != "matrix" or matrix.possible(problem):
         return []
-    every = matrix_tiles.candidates(own, problem, target)
-    found = [{"cores": "matrix", **each} for each in every if matrix.illegal(each, problem, target) is None]
+    found = [{"cores": "matrix", **each} for each in matrix_tiles.legal(own, problem, target)]
     return matrix_tiles.ordered(found, problem, target) if found else []
 
 
