@@ -23,7 +23,8 @@ from lowering.passes.gpu.index import Linear, emit, from_threads, known_divisor,
 from lowering.passes.gpu.lower_transfers import READ, Access, is_transfer, objection
 from lowering.passes.gpu.prefetch import in_workgroup
 
-MOST_BYTES = 1 << 32  # a resource's size is 32 bits
+# An offset has 32 bits, and what is sent behind the end may lie as far behind it as the buffer is long.
+MOST_BYTES = 3 << 29
 WIDTHS = (16, 8, 4, 2, 1)  # bytes of an access; 12 holds no power of two of elements
 
 

@@ -79,6 +79,10 @@ class MapLanes(Pass):
         """Why a contraction cannot become matrix instructions; None where it can."""
         if launch_of(contract) is None:
             return "looked for a vector.contract in a gpu.launch; map-blocks and map-waves make the launch"
+        for operand in list(contract.operands)[:2]:
+            read = find.defining(source(operand))
+            if read is not None and any(of_a_lane(each, launch_of(contract)) for each in list(read.operands)[1:]):
+                return "the contraction is a single thread's: map-waves gives it to a whole wave"
         dims = find.contraction_dims(contract)
         if dims.batch or any(len(each) != 1 for each in (dims.m, dims.n, dims.k)):
             return "a contraction of other than one m, one n and one k: tile and fold what is beside them"
@@ -101,6 +105,28 @@ class MapLanes(Pass):
 def launch_of(op: Any) -> Any | None:
     """The launch around an op."""
     return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
+
+
+def of_a_lane(value: Any, launch: Any) -> bool:
+    """Whether an index differs between the lanes of a wave: it depends on the thread by more than the wave's number."""
+    thread = launch.regions[0].blocks[0].arguments[3]
+    pending, seen = [value], set[Any]()
+    while pending:
+        current = pending.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current == thread:
+            return True
+        op = find.defining(current)
+        if op is None or launch not in find.parents(op):
+            continue
+        if op.name == "affine.delinearize_index" and op.operands[0] == thread:
+            whole = list(op.attributes["static_basis"])[-1] == LANES and current != list(op.results)[-1]
+            if whole:
+                continue
+        pending.extend(op.operands)
+    return False
 
 
 def sizes(contract: Any) -> tuple[int, int, int]:

@@ -29,7 +29,7 @@ from lowering.mlir import ir
 from lowering.passes.gpu.index import linear
 
 READS = {"vector.transfer_read": 0, "vector.load": 0, "memref.load": 0, "amdgpu.raw_buffer_load": 0}
-WRITES = {"vector.store": 1, "memref.store": 1, "vector.transfer_write": 1}
+WRITES = {"vector.store": 1, "memref.store": 1, "vector.transfer_write": 1, "amdgpu.raw_buffer_store": 1}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def objection(loop: Any) -> str | None:
         return f"the loop from {low} to {high} by {step} has not two whole trips"
     if not loads(loop):
         return "the loop copies nothing to workgroup memory; promote does"
+    if any(op.name in WRITES and not in_workgroup(op.operands[WRITES[op.name]]) for op in body_of(loop)):
+        return "the loop writes device memory, which the next step might load"
     if last_barrier(loop) is None:
         return "the loop has no barrier between the copies and their use"
     return None

@@ -24,3 +24,27 @@
 // WIDE: 32 rows of the first operand are no multiple of 64
 
 // BIG: amdgpu.mfma 32x32x8
+// RUN: not lower opt %s --pass-pipeline='builtin.module(map-lanes)' 2>&1 | filecheck %s --check-prefix=THREAD
+
+// What one thread multiplies is no wave's.
+// THREAD: the contraction is a single thread's: map-waves gives it to a whole wave
+func.func @main(%a: memref<1024x16xf16>, %b: memref<16x16xf16>, %out: memref<1024x16xf32>) {
+  %nothing = ub.poison : f16
+  %zero = arith.constant dense<0.0> : vector<16x16xf32>
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  gpu.launch blocks(%g, %g1, %g2) in (%n0 = %c1, %n1 = %c1, %n2 = %c1) threads(%t, %t1, %t2) in (%m0 = %c64, %m1 = %c1, %m2 = %c1) {
+    %i = affine.apply affine_map<(t) -> (16 * t)>(%t)
+    %x = vector.transfer_read %a[%i, %c0], %nothing {in_bounds = [true, true]} : memref<1024x16xf16>, vector<16x16xf16>
+    %y = vector.transfer_read %b[%c0, %c0], %nothing {in_bounds = [true, true]} : memref<16x16xf16>, vector<16x16xf16>
+    %xw = arith.extf %x : vector<16x16xf16> to vector<16x16xf32>
+    %yw = arith.extf %y : vector<16x16xf16> to vector<16x16xf32>
+    %d = vector.contract {indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>],
+                          iterator_types = ["parallel", "parallel", "reduction"]} %xw, %yw, %zero
+      : vector<16x16xf32>, vector<16x16xf32> into vector<16x16xf32>
+    vector.transfer_write %d, %out[%i, %c0] {in_bounds = [true, true]} : vector<16x16xf32>, memref<1024x16xf32>
+    gpu.terminator
+  }
+  return
+}
