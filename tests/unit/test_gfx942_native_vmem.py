@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amdgcn import assemble
@@ -164,3 +166,17 @@ def test_what_arrays_must_do(text):
     one = decode(word, 0)
     made = vmem.bind(one, lambda: pytest.fail("not run"))
     assert native_vmem.bind(one, lambda: pytest.fail("not run"), made) is made
+
+
+@pytest.mark.parametrize("natively", [True, False])
+def test_what_may_only_be_read_is_not_written(natively, code):
+    bench = Bench(8, "scalar", True)
+    first, *others = bench.memory.regions
+    bench.memory.regions[:] = [replace(first, writable=False), *others]
+    bench.run(code["load_dword", "scalar"], natively)
+    assert not bench.findings.found
+    before = bench.memory.bytes_.copy()
+    bench.run(code["store_dword", "scalar"], natively)
+    (found,) = bench.findings.found.values()
+    assert "of first of 4096 bytes, which no kernel may write" in str(found)
+    np.testing.assert_array_equal(bench.memory.bytes_, before)

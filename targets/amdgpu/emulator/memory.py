@@ -87,9 +87,10 @@ class Memory:
         """The same for the bytes that tell which were written; 0 where they are not kept."""
         return 0 if self.written is None else int(self.written.ctypes.data) - BASE
 
-    def bounds(self) -> Array:
-        """First address and end of each buffer: (buffers, 2) int64."""
-        return np.array([(each.address, each.end) for each in self.regions], np.int64).reshape(-1, 2)
+    def bounds(self, written: bool = False) -> Array:
+        """First address and end of each buffer (of each that may be written): (buffers, 2) int64."""
+        found = [(each.address, each.end) for each in self.regions if each.writable or not written]
+        return np.array(found, np.int64).reshape(-1, 2)
 
     def region(self, address: int) -> Region | None:
         """The buffer that an address lies in."""
@@ -104,19 +105,25 @@ class Memory:
             return f"{best.address - address} bytes before {best.name} of {best.nbytes} bytes"
         if address >= best.end:
             return f"{address - best.end} bytes past the end of {best.name} of {best.nbytes} bytes"
+        if not best.writable:
+            return f"byte {address - best.address} of {best.name} of {best.nbytes} bytes, which no kernel may write"
         return f"byte {address - best.address} of {best.name} of {best.nbytes} bytes"
 
-    def invalid(self, offsets: Array, nbytes: int) -> Array | None:
-        """Which accesses of `nbytes` bytes at int64 offsets leave their buffer; None where none does."""
-        if not offsets.size or not self.regions:
+    def invalid(self, offsets: Array, nbytes: int, written: bool = False) -> Array | None:
+        """Which accesses of `nbytes` bytes at int64 offsets leave their buffer, or write one that may only be read.
+
+        None where none does.
+        """
+        regions = [each for each in self.regions if each.writable or not written]
+        if not offsets.size or not regions:
             return np.ones(offsets.shape, bool) if offsets.size else None
         low, high = int(offsets.min()), int(offsets.max())
-        for each in self.regions:
+        for each in regions:
             start = each.address - BASE
             if start <= low and high + nbytes <= start + each.nbytes:
                 return None
-        starts = np.array([r.address - BASE for r in self.regions])
-        ends = np.array([r.end - BASE for r in self.regions])
+        starts = np.array([r.address - BASE for r in regions])
+        ends = np.array([r.end - BASE for r in regions])
         place = np.searchsorted(starts, offsets, "right") - 1
         bad = (place < 0) | (offsets + nbytes > ends[place])
         return bad if bad.any() else None

@@ -424,11 +424,11 @@ def bind(one: Instruction, machine: vmem.Get, arrays: Step) -> Step:
     find = None if access is None else locator(one)
     if access is None or find is None:
         return arrays
-    call, first = functions()[1][access[0]], access[1]
+    call, first, is_load = functions()[1][access[0]], access[1], access[0].is_load
 
     def step(w: Waves) -> None:
         here = machine()
-        if not find(w, here.bounds):
+        if not find(w, here.bounds if is_load else here.written_bounds):
             arrays(w)
             return
         memory = here.memory

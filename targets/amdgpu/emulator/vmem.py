@@ -47,6 +47,11 @@ class Machine:
         """Where the buffers lie; they stay while a batch runs."""
         return self.memory.bounds()
 
+    @cached_property
+    def written_bounds(self) -> Array:
+        """Where those lie that may be written."""
+        return self.memory.bounds(written=True)
+
 
 Get = Callable[[], Machine]
 
@@ -79,10 +84,12 @@ def size_of(one: Instruction) -> int:
     return next(SIZES[part] for part in one.name.split("_")[2:] if part in SIZES)
 
 
-def checked(one: Instruction, machine: Machine, w: Waves, place: Array, lanes: Array, nbytes: int) -> Array:
-    """Which accesses lie in a buffer; a fault is reported for the others."""
+def checked(
+    one: Instruction, machine: Machine, w: Waves, place: Array, lanes: Array, nbytes: int, written: bool = False
+) -> Array:
+    """Which accesses lie in a buffer (that may be written); a fault is reported for the others."""
     offsets = (place - np.uint64(BASE)).view(np.int64)
-    bad = machine.memory.invalid(offsets, nbytes)
+    bad = machine.memory.invalid(offsets, nbytes, written)
     if bad is None:
         return np.ones(len(place), bool)
     memory = machine.memory
@@ -213,7 +220,7 @@ def put_bytes(
     """Stores at global addresses that are tested first; keeps what was written where that is asked for."""
     if not len(lanes):
         return
-    good = checked(one, machine, w, address, lanes, nbytes)
+    good = checked(one, machine, w, address, lanes, nbytes, written=True)
     offsets = (address - np.uint64(BASE)).view(np.int64)
     if not good.all():
         offsets, data = offsets[good], data[:, good]
@@ -266,7 +273,7 @@ def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Ste
         good = aligned(one, here, w, found.address, lanes, rule.bytes)
         if found.limit is not None:
             good &= found.limit >= rule.bytes
-        good[good] = checked(one, here, w, found.address[good], lanes[good], rule.bytes)
+        good[good] = checked(one, here, w, found.address[good], lanes[good], rule.bytes, written=True)
         some = lanes[good]
         data = [values_at(w, index + count * n, count, some) for n in range(2 if compares else 1)]
         offsets = (found.address[good] - np.uint64(BASE)).view(np.int64)
