@@ -35,27 +35,21 @@ def sets(nbytes: int, is_read: bool) -> tuple[tuple[int, ...], ...]:
 
 def cycles(addresses: Array, mask: Array, nbytes: int, is_read: bool) -> tuple[int, int]:
     """Cycles of an access by all waves, and without conflicts. `addresses` in bytes and `mask`: (waves, 64)."""
-    taken = least = 0
-    first = addresses.astype(np.int64) >> 2
-    words = np.arange(max(1, nbytes // 4))
-    for lanes in sets(nbytes, is_read):
-        index = list(lanes)
-        there = mask[:, index]
-        dwords = first[:, index, None] + words  # (waves, lanes, dwords of a lane)
-        taken += int(most_in_a_bank(dwords, there).sum())
-        least += int(there.any(axis=1).sum())
-    return taken, least
+    lanes = np.array(sets(nbytes, is_read))  # (sets, lanes of one)
+    there = mask[:, lanes].reshape(-1, lanes.shape[1])
+    first = (addresses.astype(np.int64) >> 2)[:, lanes].reshape(there.shape)
+    dwords = first[:, :, None] + np.arange(max(1, nbytes // 4))  # (waves and sets, lanes, dwords of a lane)
+    return int(most_in_a_bank(dwords, there).sum()), int(there.any(axis=1).sum())
 
 
 def most_in_a_bank(dwords: Array, there: Array) -> Array:
-    """For each wave, how many different dwords the fullest bank is asked for."""
-    waves = dwords.shape[0]
-    flat = np.where(there[:, :, None], dwords, -1).reshape(waves, -1)
+    """For each set of lanes, how many different dwords the fullest bank is asked for."""
+    count = dwords.shape[0]
+    flat = np.where(there[:, :, None], dwords, -1).reshape(count, -1)
     ordered = np.sort(flat, axis=1)
     fresh = np.ones(ordered.shape, bool)
     fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     fresh &= ordered >= 0
-    counts = np.zeros((waves, BANKS), np.int64)
-    rows = np.broadcast_to(np.arange(waves)[:, None], ordered.shape)
-    np.add.at(counts, (rows[fresh], ordered[fresh] % BANKS), 1)
-    return counts.max(axis=1)
+    places = np.arange(count)[:, None] * BANKS + ordered % BANKS
+    asked = np.bincount(places[fresh], minlength=count * BANKS)
+    return asked.reshape(count, BANKS).max(axis=1)
