@@ -8,18 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from lowering import partial, timing, verify
 from lowering.bounds import Arithmetic, arithmetic_of
 from lowering.core import Binary, Failure, PassError, Problem, Target
+from lowering.dtypes import lookup
 from lowering.given import Values, verify_given
 from lowering.lower import Stage, lower
 from lowering.passes import pipeline
 from lowering.targets.executor import Counting, DeviceError, Executor, Program
 from lowering.targets.families import FAMILIES
 
+LARGEST = 3 << 30  # bytes of buffers up to which the full size is run unasked: a quarter of what a worker may take
 SUFFIX = {"obj": "o", "llvm": "ll", "asm": "s"}  # where a file's suffix is not the format's name
 
 
@@ -110,13 +113,14 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         words = ""
         counted: tuple[str, ...] = ()
         predicted: tuple[str, ...] = ()
-        if (job.checks in ("auto", "full") or job.witness is None) and all(check.ok for check in small):
+        skipped = too_large(job)
+        if not skipped and (job.checks in ("auto", "full") or job.witness is None) and all(c.ok for c in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
                 whole, words = checked_full(job, program, arithmetic)
                 if isinstance(program, Counting):
                     counted, predicted = program.counted, program.predicted
-        verdict = verify.verdict(small, whole, words)
+        verdict = verify.verdict(small, whole, words, skipped)
         clock.lap("verify")
         done = replace(built, words=verdict.words, word=executor.word, checks=verdict.checks)
         done = replace(done, counted=counted, predicted=predicted)
@@ -134,6 +138,14 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         return replace(built, words="failed", failure=Failure("verify", "unsupported", error.reason, where=error.where))
     except DeviceError as error:
         return replace(built, words="failed", failure=Failure("load", error.kind, error.reason))
+
+
+def too_large(job: Job) -> str:
+    """Why the full size is not run, where its buffers do not fit: up to four copies of them are held to compare."""
+    nbytes = sum(prod(each.shape) * lookup(each.dtype).bytes for each in job.problem.arguments)
+    if job.checks != "auto" or job.witness is None or nbytes <= LARGEST:
+        return ""
+    return f"the full size has {nbytes / 1e9:.1f} GB of buffers, more than {LARGEST / 1e9:.1f}"
 
 
 def checked_witness(

@@ -364,9 +364,16 @@ def emulate_command(
     trace: Annotated[int | None, typer.Option(min=0, help="Print what this wave executes.")] = None,
     mfma: Annotated[str, typer.Option(help="fast, or exact: the rounding of CDNA3 hardware.")] = "fast",
     wave_order: Annotated[str, typer.Option(help="lock-step, or random:SEED.")] = "lock-step",
-    on_fault: Annotated[str, typer.Option(help="error, warn or zero.")] = "error",
+    on_fault: Annotated[
+        str,
+        typer.Option(
+            help="Of an access out of bounds: error stops; warn and zero read 0 and store nothing, listed or counted."
+        ),
+    ] = "error",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on any finding.")] = False,
-    max_instructions: Annotated[int, typer.Option(min=1, help="Wave-instructions before it is given up.")] = 10**9,
+    max_instructions: Annotated[
+        int, typer.Option(min=1, help="Stop with a fault after so many wave-instructions.")
+    ] = 10**9,
 ) -> int:
     """Runs an AMD GPU's kernel without a device, and checks every access."""
     words = locals()
@@ -380,9 +387,9 @@ def disasm_command(
     image: Annotated[str, typer.Argument(metavar="FILE", help="An AMD GPU's code object (HSACO).")],
 ) -> int:
     """Shows the kernels of a code object: arguments, descriptor, instructions."""
-    from lowering.targets.amdgpu import emulate
+    from lowering.targets.amdgpu import disasm
 
-    return emulate.disassemble(image)
+    return disasm.disassemble(image)
 
 
 def run(arguments: list[str]) -> int:

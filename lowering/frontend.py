@@ -117,6 +117,8 @@ def check_words(request: Request) -> None:
         raise UserError("--json and --emit both want stdout: give --emit a file with -o FILE")
     if request.output and not request.emit and not request.as_json:
         raise UserError("-o says where --emit or --json writes: give one of them, or --runs for the run folders")
+    if request.output and not Path(request.output).parent.is_dir():
+        raise UserError(f"-o {request.output}: there is no folder '{Path(request.output).parent}'")
     check_source(request, request.start)
     if request.knobs and (request.schedule is not None or request.start):
         raise UserError("--knobs are the default schedule's: leave out --schedule and --from, or the knobs")

@@ -82,11 +82,13 @@ def verify(
         return verdict(first, verify_full(problem, program, arithmetic))
 
 
-def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, partial: str = "") -> Verdict:
+def verdict(
+    witness: Sequence[Check], full: Sequence[Check] | None = None, partial: str = "", skipped: str = ""
+) -> Verdict:
     """The verdict of the checks that were made; it claims a scope only where there are checks of it.
 
-    `partial` says what of the full size ran, e.g. '64 of 256 workgroups'. What the checks note comes after the scope:
-    'sampled', 'random: no bound'. The figures are the largest error and its bound.
+    `partial` says what of the full size ran, e.g. '64 of 256 workgroups', `skipped` why nothing of it did. What the
+    checks note comes after the scope: 'sampled', 'random: no bound'. The figures are the largest error and its bound.
     """
     made = (*witness, *(full or ()))
     failed = next((check for check in made if not check.ok), None)
@@ -94,7 +96,8 @@ def verdict(witness: Sequence[Check], full: Sequence[Check] | None = None, parti
         return Verdict(False, f"WRONG: {failed.name}: {failed.detail}", made, failed.figure, failed.bound)
     if not made:
         return not_executed("nothing was checked")
-    scope = "witness only" if not full else "witness+full" if witness else "full"
+    only = f"witness only: {skipped}" if skipped else "witness only"
+    scope = only if not full else "witness+full" if witness else "full"
     if partial:
         scope = f"witness, {partial}" if witness else partial
     words = ", ".join((scope, *dict.fromkeys(check.note for check in made if check.note)))

@@ -20,12 +20,14 @@ from lowering.targets import chips
 from lowering.targets.amdgpu.emulator.dispatch import Grid
 from lowering.targets.amdgpu.emulator.emulator import EmulationError, EmulationResult, Emulator, ImageError, Options
 from lowering.targets.amdgpu.emulator.findings import Endless
-from lowering.targets.amdgpu.emulator.memory import BASE, Region
+from lowering.targets.amdgpu.emulator.memory import BASE, Region, TooLarge
 from lowering.targets.amdgpu.emulator.statistics import LINES, Statistics, lines_of, occupancy
 from lowering.targets.executor import DeviceError, contiguous, packed, refuse_tensor_maps, workspaces
 from lowering.targets.kernel_model import Counts, bounds
 
 Array = np.ndarray[Any, Any]
+
+OPTIONS = Options(on_fault="warn", max_instructions=10**10)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,11 @@ class EmulatedProgram:
         self.scratch = {index: self.allocate(space.bytes) for index, space in workspaces(binary).items()}
 
     def allocate(self, nbytes: int) -> int:
-        """Memory, aligned to 256 bytes."""
-        return self.memory.allocate(max(nbytes, 1))
+        """Memory, aligned to 256 bytes. Raises DeviceError where there is none left."""
+        try:
+            return self.memory.allocate(max(nbytes, 1))
+        except TooLarge as error:
+            raise DeviceError(str(error)) from None
 
     def write(self, pointer: int, data: Any) -> None:
         """Copies bytes or an array."""
@@ -76,7 +81,7 @@ class EmulatedProgram:
     def run(self, pointers: Sequence[int]) -> None:
         """Every launch once: in lock-step and in random wave order by turns."""
         self.runs += 1
-        self.launch(pointers, Options(wave_order=None if self.runs % 2 else self.runs, on_fault="warn"))
+        self.launch(pointers, replace(OPTIONS, wave_order=None if self.runs % 2 else self.runs))
 
     def run_some(self, pointers: Sequence[int], share: float, seed: int) -> tuple[int, int]:
         """About a share of the workgroups of the one launch, in lock-step: how many of how many.
@@ -88,7 +93,7 @@ class EmulatedProgram:
         grid = self.binary.launches[0].grid
         chosen = sample(grid, share, seed)
         self.memory.track()
-        self.launch(pointers, Options(on_fault="warn", workgroups=chosen))
+        self.launch(pointers, replace(OPTIONS, workgroups=chosen))
         return len(chosen), grid[0] * grid[1] * grid[2]
 
     def written(self, pointer: int, nbytes: int) -> Array:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lowering import frontend, problem, resume, search, targets
+from lowering import candidate, frontend, problem, resume, search, targets
 from lowering.agent.default import Default, Given
 from lowering.core import UserError
 from lowering.passes import pipeline
@@ -64,6 +64,16 @@ def test_what_was_checked_on_the_witness_only_is_not_timed(tmp_path):
     record = run(problem.from_shape(40, 24, 36, "f32"), tmp_path, checks="witness")
     assert record.outcome == "verified (witness only)"
     assert record.timing is None
+
+
+def test_what_is_too_large_to_hold_is_checked_on_the_witness():
+    large = problem.from_shape(65536, 65536, 64, "f16")
+    small = problem.from_shape(64, 64, 64, "f16")
+    job = candidate.Job(large, small, targets.load("gfx942"), "", Path())
+    assert candidate.too_large(job) == "the full size has 8.6 GB of buffers, more than 3.2"
+    assert not candidate.too_large(dataclasses.replace(job, checks="full"))
+    bearable = dataclasses.replace(job, problem=problem.from_shape(16384, 16384, 16384, "bf16"))
+    assert not candidate.too_large(bearable)
 
 
 def test_a_kernel_that_crashes_costs_its_candidate_and_names_the_signal(tmp_path):

@@ -150,6 +150,50 @@ def test_emulate_names_a_fault(folder):
     assert done.returncode == 1
     assert "emulated: FAULT: out of bounds: address 0x" in done.stdout
     assert "past the end of argument" in done.stdout
+    assert "kept      c.npy: the kernel did not end, nothing was written" in done.stdout
+    assert not (folder / "c.npy").exists()
+
+
+def test_emulate_counts_the_faults_that_it_lives_with(folder):
+    words = [word.replace("i32:1000", "i32:1001") for word in ADD]
+    done = command(folder, *words, "--grid", "4", "--on-fault", "zero", "--strict")
+    assert done.returncode == 1
+    assert "found     3 accesses of lanes that are faults (--on-fault warn tells which)" in done.stdout
+    assert command(folder, *words, "--grid", "4", "--on-fault", "zero").returncode == 0
+
+
+def test_emulate_does_not_let_an_input_be_written(folder):
+    np.save(folder / "c.npy", np.zeros(1000, np.float32))
+    words = [word.replace("out:c.npy:1000xf32", "in:c.npy") for word in ADD]
+    done = command(folder, *words, "--grid", "4")
+    assert done.returncode == 1
+    assert "byte 0 of argument 2 of 4000 bytes, which is read-only" in done.stdout
+
+
+def test_emulate_writes_under_the_very_name(folder):
+    words = [word.replace("c.npy", "result") for word in ADD]
+    assert "wrote     result (1000, float32)" in command(folder, *words, "--grid", "4").stdout
+    assert np.load(folder / "result").shape == (1000,)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(4, ">f4"), "elements of type >f4, big-endian"),
+        (np.zeros(4, complex), "elements of type complex128"),
+        (np.array(["a"]), "elements of type <U1"),
+        (np.array([None]), "no .npy file of numbers"),
+    ],
+)
+def test_emulate_takes_numbers_as_the_device_has_them(folder, array, words):
+    np.save(folder / "a.npy", array, allow_pickle=True)
+    done = command(folder, *ADD, "--grid", "4")
+    assert done.returncode == 2
+    assert f"error: --arg in:a.npy: {words}" in done.stderr
+
+
+def test_emulate_names_the_seed_of_a_random_order(folder):
+    assert "waves in random order, seed 0, " in command(folder, *ADD, "--grid", "4", "--wave-order", "random").stdout
 
 
 def test_emulate_traces_a_wave(folder):
@@ -157,6 +201,8 @@ def test_emulate_traces_a_wave(folder):
     rows = [line for line in done.stdout.splitlines() if line.endswith("[64 lanes]")]
     assert "s_endpgm" in rows[-1]
     assert len(rows) > 15
+    none = command(folder, *ADD, "--grid", "1", "--trace", "4")
+    assert "--trace 4: a workgroup of 256 work-items has waves 0 to 3" in none.stderr
 
 
 def test_disasm_shows_arguments_and_instructions(folder):
@@ -203,7 +249,7 @@ def test_damaged_code_ends_in_words(data):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda image: image[:100], "a damaged ELF file"),
+        (lambda image: image[:100], "a damaged or truncated ELF file"),
         (lambda image: image[:18] + b"\x3e\x00" + image[20:], "an ELF file for EM_X86_64, expected AMD GPU"),
         (lambda image: image[:48] + b"\x4f" + image[49:], "code for gfx950; the emulator runs gfx942"),
         (lambda image: image[:8] + b"\x09" + image[9:], "code object ABI number 9; known are versions 4, 5, 6"),

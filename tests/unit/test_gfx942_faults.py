@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amdgcn import code_object
 
+from lowering.targets.amdgpu.emulator import memory
 from lowering.targets.amdgpu.emulator.emulator import EmulationError, Emulator, ImageError, Options, Value
 
 LOAD = (
@@ -36,6 +37,60 @@ def test_faults_can_be_lived_with():
     np.testing.assert_array_equal(out, np.arange(32))
     silent = launch(LOAD + "global_store_dword v2, v1, s[8:9]", [out], options=Options(on_fault="zero"))
     assert not silent.findings
+    assert (result.faults, silent.faults) == (32, 32)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_a_read_only_array_may_not_be_written(engine):
+    out = np.zeros(64, np.uint32)
+    out.flags.writeable = False
+    body = LOAD + "global_store_dword v2, v1, s[8:9]"
+    with pytest.raises(EmulationError, match="byte 0 of argument 0 of 256 bytes, which is read-only"):
+        launch(body, [out], options=Options(engine=engine))
+    assert launch(body, [out], options=Options(on_fault="zero", engine=engine)).faults == 64
+    assert not out.any()
+
+
+def test_far_past_the_end_the_argument_is_still_the_nearest():
+    body = LOAD + "v_add_u32_e32 v2, 0x1f00, v2\nglobal_store_dword v2, v1, s[8:9]"
+    with pytest.raises(EmulationError, match="7936 bytes past the end of argument 0 of 0 bytes"):
+        launch(body, [np.zeros(0, np.uint32)])
+
+
+def test_a_null_pointer_is_called_one():
+    with pytest.raises(EmulationError, match="address 0x0, 4 bytes: a null pointer"):
+        launch(LOAD + "global_load_dword v3, v2, s[8:9]", [None])
+    with pytest.raises(EmulationError, match="address 0x40, 4 bytes: 64 bytes behind a null pointer"):
+        launch(LOAD + "global_load_dword v3, v2, s[8:9] offset:64", [None])
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "words"),
+    [
+        ([7], Options(), r"argument 0 \(the first is 0\) is of type int, expected an array, .* Value\('i32', 7\)"),
+        ([np.zeros(4, complex)], Options(), "argument 0 .*: elements of type complex128"),
+        ([np.zeros(4, ">f4")], Options(), "argument 0 .*: elements of type >f4, big-endian"),
+        ([None], Options(on_fault="warm"), "on_fault is one of error, warn, zero, found 'warm'"),
+        ([None], Options(engine="gpu"), "engine is one of numpy, native, found 'gpu'"),
+        ([None], Options(outputs=(0,)), "outputs: argument 0 .* is no array"),
+        ([None], Options(workgroups=(4,)), r"workgroups: their numbers are 0 to 0, found \(4,\)"),
+        ([None, None], Options(), "kernel 'k' takes 1 arguments, found 2: a buffer"),
+    ],
+)
+def test_a_launch_that_cannot_be(args, options, words):
+    with pytest.raises(ImageError, match=words):
+        launch("s_nop 0", args, options=options)
+
+
+def test_buffers_that_do_not_fit(monkeypatch):
+    monkeypatch.setattr(memory, "room", lambda: 1 << 20)
+    with pytest.raises(ImageError, match=r"the buffers take 4,[0-9,]+ bytes; this machine has room for 1,048,576"):
+        launch("s_nop 0", [np.zeros(1 << 20, np.uint32)])
+
+
+def test_a_grid_that_no_packet_holds():
+    with pytest.raises(ImageError, match="at most 4294967295 work-items in a dimension"):
+        launch("s_nop 0", [None], grid=(2**32, 1, 1))
 
 
 def test_a_load_before_the_start_gives_zero():
@@ -253,8 +308,8 @@ def test_hidden_arguments():
 @pytest.mark.parametrize(
     ("args", "block", "words"),
     [
-        ([], (64, 1, 1), "takes 1 arguments, found 0: global_buffer"),
-        ([Value("i32", 1)], (64, 1, 1), "argument 0 of 'k' is global_buffer of 8 bytes, found 4"),
+        ([], (64, 1, 1), "takes 1 arguments, found 0: a buffer"),
+        ([Value("i32", 1)], (64, 1, 1), r"argument 0 of 'k' \(the first is 0\) is a buffer, found 4 bytes"),
         ([None], (2048, 1, 1), "2048 work-items a workgroup; kernel 'k' was compiled for at most 1024"),
         ([None], (0, 1, 1), "every dimension must be at least 1"),
     ],

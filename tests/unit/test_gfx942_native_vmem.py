@@ -178,5 +178,5 @@ def test_what_may_only_be_read_is_not_written(natively, code):
     before = bench.memory.bytes_.copy()
     bench.run(code["store_dword", "scalar"], natively)
     (found,) = bench.findings.found.values()
-    assert "of first of 4096 bytes, which no kernel may write" in str(found)
+    assert "of first of 4096 bytes, which is read-only" in str(found)
     np.testing.assert_array_equal(bench.memory.bytes_, before)

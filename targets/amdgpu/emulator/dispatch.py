@@ -19,6 +19,7 @@ from lowering.targets.amdgpu.hsaco import Parameter
 Dim3 = tuple[int, int, int]
 WAVE = 64
 MOST_THREADS = 1024
+MOST_ITEMS = 2**32 - 1  # the fields of an AQL dispatch packet
 MOST_LDS = 65536  # bytes a workgroup
 LDS_GRANULE = 512  # bytes
 
@@ -55,6 +56,8 @@ def check(code: KernelCode, grid: Grid, dynamic_lds: int) -> None:
     """Raises ImageError for a launch that the hardware would refuse."""
     if min(*grid.groups, *grid.block) < 1:
         raise ImageError(f"grid {grid.groups} of blocks {grid.block}: every dimension must be at least 1")
+    if max(n * b for n, b in zip(grid.groups, grid.block, strict=True)) > MOST_ITEMS:
+        raise ImageError(f"grid {grid.groups} of blocks {grid.block}: at most {MOST_ITEMS} work-items in a dimension")
     most = code.known.threads_max
     if grid.threads > most:
         raise ImageError(f"{grid.threads} work-items a workgroup; kernel '{code.name}' was compiled for at most {most}")
@@ -68,12 +71,13 @@ def pack(code: KernelCode, grid: Grid, values: Sequence[bytes], dynamic_lds: int
     segment = bytearray(max(code.known.kernarg_bytes, code.descriptor.kernarg_bytes))
     explicit = [p for p in code.known.parameters if not p.kind.startswith("hidden_")]
     if len(values) != len(explicit):
-        listed = ", ".join(f"{p.kind} ({p.size} bytes)" for p in explicit)
+        listed = ", ".join(map(described, explicit)) or "none"
         raise ImageError(f"kernel '{code.name}' takes {len(explicit)} arguments, found {len(values)}: {listed}")
     for number, (parameter, value) in enumerate(zip(explicit, values, strict=True)):
         if len(value) != parameter.size:
             raise ImageError(
-                f"argument {number} of '{code.name}' is {parameter.kind} of {parameter.size} bytes, found {len(value)}"
+                f"argument {number} of '{code.name}' (the first is 0) is {described(parameter)}, found {len(value)} "
+                "bytes"
             )
         segment[parameter.offset : parameter.offset + parameter.size] = value
     for parameter in code.known.parameters:
@@ -81,6 +85,11 @@ def pack(code: KernelCode, grid: Grid, values: Sequence[bytes], dynamic_lds: int
             value = hidden(parameter, grid, dynamic_lds)
             segment[parameter.offset : parameter.offset + parameter.size] = value
     return bytes(segment)
+
+
+def described(parameter: Parameter) -> str:
+    """An explicit argument in words."""
+    return "a buffer" if parameter.kind == "global_buffer" else f"{parameter.kind} of {parameter.size} bytes"
 
 
 def hidden(parameter: Parameter, grid: Grid, dynamic_lds: int) -> bytes:

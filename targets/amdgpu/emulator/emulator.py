@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from lowering.targets.amdgpu.emulator.engine import Budget, Program, Team, Watch
 from lowering.targets.amdgpu.emulator.findings import EmulationError, Finding, Findings, OnFault, Unwritten
 from lowering.targets.amdgpu.emulator.image import Image, ImageError, KernelCode, load
 from lowering.targets.amdgpu.emulator.lds import Lds
-from lowering.targets.amdgpu.emulator.memory import BASE, Memory
+from lowering.targets.amdgpu.emulator.memory import BASE, Memory, TooLarge
 from lowering.targets.amdgpu.emulator.native import Native
 from lowering.targets.amdgpu.emulator.vmem import Machine
 from lowering.targets.amdgpu.emulator.waves import EXEC, FLAT_SCRATCH, Waves, waves
@@ -29,6 +29,8 @@ from lowering.targets.amdgpu.emulator.waves import EXEC, FLAT_SCRATCH, Waves, wa
 __all__ = ["EmulationError", "EmulationResult", "Emulator", "ImageError", "Options", "Value"]
 
 Array = np.ndarray[Any, Any]
+Engine = Literal["numpy", "native"]
+ENGINES = get_args(Engine)
 BATCH = 256  # waves that run in lock-step: as many as keep a kernel's registers in the caches
 MODES = 0xF0, 0xFF  # rounding to nearest, denormals kept: what is emulated, of the low byte of MODE
 PACKED = {
@@ -56,34 +58,39 @@ class Value:
 
 
 Argument = Array | Value | bytes | None
-"""A buffer (changed in place), a scalar, bytes as they are, or a null pointer."""
+"""A buffer (changed in place, or read-only where the array is), a scalar, bytes as they are, or a null pointer."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How a launch is run.
 
-    `wave_order`: a seed for the order in which the waves of a workgroup run, None for lock-step. `checks`: LDS races
-    and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None for all. `outputs`:
-    the numbers of arguments every byte of which must be written. `engine`: both give the same bits.
+    `wave_order`: a seed for the order in which the waves of a workgroup run, None for lock-step. `on_fault`: an access
+    out of bounds raises ("error"), or reads 0 and stores nothing, and is a finding ("warn") or only counted ("zero").
+    `checks`: LDS races and reads of LDS never written are looked for. `workgroups`: the numbers of those that run, None
+    for all. `outputs`: the numbers of arguments every byte of which must be written. `engine`: both give the same bits.
     """
 
     wave_order: int | None = None
     on_fault: OnFault = "error"
     exact_matrix: bool = False
     checks: bool = True
-    max_instructions: int = 10**10
+    max_instructions: int = 10**9
     workgroups: tuple[int, ...] | None = None
     watcher: Watcher | None = None
     outputs: tuple[int, ...] = ()
-    engine: Literal["numpy", "native"] = "native"
+    engine: Engine = "native"
 
 
 @dataclass(frozen=True)
 class EmulationResult:
-    """What came of a launch: findings, wave-instructions, workgroups, seconds here; how often each was executed."""
+    """What came of a launch: findings, wave-instructions, workgroups, seconds here; how often each was executed.
+
+    `faults`: accesses of lanes that were out of bounds or misaligned, listed among the findings or not.
+    """
 
     findings: tuple[Finding | Unwritten, ...]
+    faults: int
     instructions: int
     workgroups: int
     of_workgroups: int
@@ -108,7 +115,7 @@ class Emulator:
         self.image = load(self.data)
         self.memory = Memory()
         code = self.image.code
-        self.base = self.memory.allocate(-(-len(code) // 4) * 4, "the code object", writable=False)
+        self.base = self.memory.allocate(-(-len(code) // 4) * 4, "the code object", writable=False, own=True)
         self.memory.write(self.base, code)
 
     def here(self) -> Machine:
@@ -140,30 +147,41 @@ class Emulator:
     ) -> EmulationResult:
         """Runs a kernel once. `grid` counts workgroups. Arrays among `args` are buffers, and are changed in place.
 
-        Raises ImageError for arguments or a shape that do not fit, EmulationError for a fault in the kernel.
+        An array that numpy calls read-only may not be written by the kernel either. Raises ImageError for arguments,
+        options or a shape that do not fit, EmulationError for a fault in the kernel.
         """
         code = self.image.kernel(kernel)
+        check_arguments(args, options)
         used, first = self.memory.used, len(self.memory.regions)
         addresses: dict[int, int] = {}
-        for number, each in enumerate(args):
-            if isinstance(each, np.ndarray):
-                addresses[number] = self.memory.allocate(each.nbytes, f"argument {number}")
-                self.memory.write(addresses[number], each.tobytes())
-        packed = [as_bytes(each, addresses.get(number)) for number, each in enumerate(args)]
-        if options.outputs:
-            self.memory.track()
         try:
-            result = self.dispatch(code, Grid(grid, block), packed, dynamic_lds, options)
-            return replace(result, findings=(*result.findings, *self.unwritten(args, addresses, options.outputs)))
+            for number, each in enumerate(args):
+                if isinstance(each, np.ndarray):
+                    addresses[number] = self.memory.allocate(each.nbytes, f"argument {number}", each.flags.writeable)
+                    self.memory.write(addresses[number], each.tobytes())
+            packed = [as_bytes(each, addresses.get(number)) for number, each in enumerate(args)]
+            if options.outputs:
+                self.memory.track()
+            try:
+                result = self.dispatch(code, Grid(grid, block), packed, dynamic_lds, options)
+                return replace(result, findings=(*result.findings, *self.unwritten(args, addresses, options.outputs)))
+            finally:
+                self.copy_back(args, addresses)
+        except TooLarge as error:
+            raise ImageError(str(error)) from None
         finally:
             self.memory.written = None
-            for number, address in addresses.items():
-                array = args[number]
-                assert isinstance(array, np.ndarray)
-                found = np.frombuffer(self.memory.read(address, array.nbytes), array.dtype)
-                array[...] = found.reshape(array.shape)
             self.memory.used = used
             del self.memory.regions[first:]
+
+    def copy_back(self, args: Sequence[Argument], addresses: Mapping[int, int]) -> None:
+        """Gives the arrays that may be written what the kernel left in their buffers."""
+        for number, address in addresses.items():
+            array = args[number]
+            assert isinstance(array, np.ndarray)
+            if array.flags.writeable:
+                found = np.frombuffer(self.memory.read(address, array.nbytes), array.dtype)
+                array[...] = found.reshape(array.shape)
 
     def unwritten(
         self, args: Sequence[Argument], addresses: Mapping[int, int], outputs: Sequence[int]
@@ -186,6 +204,8 @@ class Emulator:
         """Runs a kernel whose buffers are in memory; `packed` are the bytes of its explicit arguments."""
         began = time.perf_counter()
         dispatch.check(code, grid, dynamic_lds)
+        if options.workgroups is not None and not all(0 <= number < grid.count for number in options.workgroups):
+            raise ImageError(f"workgroups: their numbers are 0 to {grid.count - 1}, found {options.workgroups}")
         low, mask = MODES
         if code.descriptor.float_mode & mask != low:
             raise ImageError(
@@ -206,8 +226,9 @@ class Emulator:
             del self.memory.regions[first:]
         return EmulationResult(
             tuple(launch.findings.found.values()),
+            launch.findings.faults,
             launch.budget.executed,
-            len(launch.numbers),
+            launch.count,
             grid.count,
             time.perf_counter() - began,
             launch.program.executed(),
@@ -215,9 +236,37 @@ class Emulator:
 
     def hold(self, data: bytes, name: str) -> int:
         """The address of a copy of some bytes."""
-        address = self.memory.allocate(max(len(data), 4), name, writable=False)
+        address = self.memory.allocate(max(len(data), 4), name, writable=False, own=True)
         self.memory.write(address, data)
         return address
+
+
+def check_arguments(args: Sequence[object], options: Options) -> None:
+    """Raises ImageError for arguments and options that no launch can have, whatever a caller's types promise."""
+    for number, each in enumerate(args):
+        if isinstance(each, np.ndarray) and (why := unsuited(each)):
+            raise ImageError(f"argument {number} (the first is 0): {why}")
+        if not isinstance(each, np.ndarray | Value | bytes | None):
+            raise ImageError(
+                f"argument {number} (the first is 0) is of type {type(each).__name__}, expected an array, bytes, None "
+                f"or a scalar such as Value('i32', 7)"
+            )
+    for name, value, known in (("on_fault", options.on_fault, get_args(OnFault)), ("engine", options.engine, ENGINES)):
+        if value not in known:
+            raise ImageError(f"{name} is one of {', '.join(known)}, found {value!r}")
+    for number in options.outputs:
+        if not (0 <= number < len(args) and isinstance(args[number], np.ndarray)):
+            raise ImageError(f"outputs: argument {number} (the first is 0) is no array")
+
+
+def unsuited(array: Array) -> str:
+    """Why an array cannot be a kernel's buffer; empty where it can: numbers, or raw bits, as the device has them."""
+    kind = array.dtype
+    if kind.kind not in "biufV" or kind.names is not None or kind.itemsize > 8:
+        return f"elements of type {kind}; a buffer has integers or floats of at most 64 bits"
+    return (
+        "" if kind.isnative else f"elements of type {kind}, big-endian; the device is little-endian: a.astype('<...')"
+    )
 
 
 def as_bytes(argument: Argument, address: int | None) -> bytes:
@@ -239,7 +288,8 @@ class Launch:
         self.lds_bytes = code.descriptor.group_segment + dynamic_lds
         self.findings = Findings(options.on_fault)
         self.budget = Budget(options.max_instructions, options.max_instructions)
-        self.numbers = list(range(grid.count)) if options.workgroups is None else list(options.workgroups)
+        self.numbers: Sequence[int] = range(grid.count) if options.workgroups is None else options.workgroups
+        self.count = grid.count if options.workgroups is None else len(options.workgroups)
         self.rng = None if options.wave_order is None else np.random.default_rng(options.wave_order)
         self.entry = code.descriptor.entry + (256 if code.descriptor.preload_dwords else 0)
         self.program = emulator.program(self.entry, options)
@@ -247,7 +297,7 @@ class Launch:
     def run(self) -> None:
         """Runs all workgroups."""
         step = max(1, BATCH // self.grid.waves)
-        for first in range(0, len(self.numbers), step):
+        for first in range(0, self.count, step):
             self.batch(np.array(self.numbers[first : first + step], np.int64))
 
     def batch(self, numbers: Array) -> None:
@@ -291,6 +341,6 @@ class Launch:
         size = descriptor.private_segment
         if size:
             w.scratch_bytes = size
-            address = self.emulator.memory.allocate(w.count * 64 * size, "scratch")
+            address = self.emulator.memory.allocate(w.count * 64 * size, "scratch", own=True)
             bases = np.uint64(address) + np.arange(w.count, dtype=np.uint64) * np.uint64(64 * size)
             w.s[FLAT_SCRATCH], w.s[FLAT_SCRATCH + 1] = bases & np.uint64(0xFFFFFFFF), bases >> np.uint64(32)

@@ -40,7 +40,6 @@ class Watcher(Protocol):
         ...
 
 
-BRANCHES = ("s_branch", "s_cbranch_")
 JUMPS = frozenset({"s_setpc_b64", "s_swappc_b64"})
 CONDITIONS: dict[str, Callable[[Waves], Array]] = {
     "s_cbranch_scc0": lambda w: ~w.scc,

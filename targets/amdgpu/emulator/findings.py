@@ -59,12 +59,13 @@ class Unwritten:
 
 @dataclass
 class Findings:
-    """All findings of a launch. `first_group` is the number of the batch's first workgroup in the launch."""
+    """All findings of a launch. With `zero` faults are counted and not listed."""
 
     on_fault: OnFault = "error"
     found: dict[tuple[str, int], Finding] = field(default_factory=dict[tuple[str, int], Finding])
     counts: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     groups: Array = field(default_factory=lambda: np.zeros(1, np.int64))  # numbers of the batch's workgroups
+    faults: int = 0  # accesses of lanes that were out of bounds or misaligned
 
     def add(
         self,
@@ -91,6 +92,7 @@ class Findings:
         self, kind: Kind, one: Instruction, w: Waves, bad: Array, lanes: Array, detail: Callable[[int], str]
     ) -> None:
         """Adds a fault. Raises EmulationError unless faults are to be lived with."""
+        self.faults += int(bad.sum())
         if self.on_fault != "zero":
             self.add(kind, one, w, bad, lanes, detail, MOST + (self.on_fault == "error"))
         if self.on_fault == "error":

@@ -31,7 +31,7 @@ MALFORMED = (
 
 
 class ImageError(Exception):
-    """A file that is no gfx942 code object, or one that is damaged: what was found and what was expected."""
+    """A file that is no gfx942 code object, or is damaged, or a launch that its kernel does not admit."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def load(image: bytes) -> Image:
     except BuildError as error:
         raise ImageError(f"no usable metadata: {error.reason}") from None
     except MALFORMED as error:
-        raise ImageError(f"a damaged ELF file: {type(error).__name__}: {str(error)[:200]}") from None
+        raise ImageError(f"a damaged or truncated ELF file: {str(error)[:200] or type(error).__name__}") from None
 
 
 def read(elf: Any, image: bytes) -> Image:

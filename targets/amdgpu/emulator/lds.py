@@ -96,7 +96,8 @@ class Lds:
                 bad,
                 lanes,
                 lambda i: (
-                    f"LDS address {int(address[i]):#x}, {nbytes} bytes, of a workgroup that has {self.size} bytes"
+                    f"LDS address {int(address[i]):#x}, {nbytes} bytes, of a workgroup that has {self.size} bytes with "
+                    "the dynamic ones that were asked for (--lds)"
                 ),
             )
         return ~bad

@@ -6,7 +6,11 @@ past an end is a fault and not a neighbour's data. Which bytes were written is k
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +21,36 @@ BASE = 0x7F00_0000_0000  # where buffers begin; below it nothing is mapped
 GAP = 8192  # bytes between buffers
 ALIGNMENT = 256  # bytes: what the drivers align to
 FIRST = 1 << 20  # bytes of the array at first; it doubles
-MOST = 1 << 36
+NULL = 1 << 16  # addresses below it are a null pointer's: indexed, or one member of a structure further
+CGROUPS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"
 
 
-class MemoryError_(Exception):
-    """The buffers do not fit."""
+class TooLarge(Exception):
+    """The buffers do not fit into this machine's memory."""
+
+
+@cache
+def room() -> int:
+    """The bytes of buffers that this machine can hold: a quarter of its memory, or of the control group's.
+
+    A buffer is there up to four times: the caller's, the emulator's, which bytes were written, and a copy on its way.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in CGROUPS:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(Path(file).read_text()))
+    return min(limits) // 4
 
 
 @dataclass(frozen=True)
 class Region:
-    """A buffer's place: address, bytes, and what people call it."""
+    """A buffer's place: address, bytes, and what people call it. `own`: not of the caller's, but of a launch's."""
 
     name: str
     address: int
     nbytes: int
     writable: bool = True
+    own: bool = False
 
     @property
     def end(self) -> int:
@@ -48,12 +67,12 @@ class Memory:
     written: Array | None = None
     used: int = GAP
 
-    def allocate(self, nbytes: int, name: str = "", writable: bool = True) -> int:
-        """The address of a new buffer of zeros, aligned to 256 bytes."""
+    def allocate(self, nbytes: int, name: str = "", writable: bool = True, own: bool = False) -> int:
+        """The address of a new buffer of zeros, aligned to 256 bytes. Raises TooLarge."""
         start = -(-self.used // ALIGNMENT) * ALIGNMENT
+        if start + nbytes + GAP > room():
+            raise TooLarge(f"the buffers take {start + nbytes:,} bytes; this machine has room for {room():,} of them")
         self.used = start + nbytes + GAP
-        if self.used > MOST:
-            raise MemoryError_(f"the buffers take {self.used} bytes, more than the {MOST} an emulator has")
         if self.used > self.bytes_.size:
             grown = np.zeros(max(2 * self.bytes_.size, -(-self.used // 4096) * 4096), np.uint8)
             grown[: self.bytes_.size] = self.bytes_
@@ -61,7 +80,7 @@ class Memory:
             if self.written is not None:
                 self.written = np.concatenate([self.written, np.zeros(grown.size - self.written.size, np.uint8)])
         self.bytes_[start : start + nbytes] = 0  # an earlier launch may have been here
-        region = Region(name or f"buffer {len(self.regions)}", BASE + start, nbytes, writable)
+        region = Region(name or f"buffer {len(self.regions)}", BASE + start, nbytes, writable, own)
         self.regions.append(region)
         return region.address
 
@@ -97,17 +116,20 @@ class Memory:
         return next((each for each in self.regions if each.address <= address < each.end), None)
 
     def nearest(self, address: int) -> str:
-        """Where an address lies relative to the nearest buffer, in words."""
-        if not self.regions:
+        """Where an address lies relative to the nearest of the caller's buffers, in words."""
+        if address < NULL:
+            return "a null pointer" if not address else f"{address} bytes behind a null pointer"
+        inside = self.region(address)
+        if inside is not None:
+            why = "" if inside.writable else ", which is read-only"
+            return f"byte {address - inside.address} of {inside.name} of {inside.nbytes} bytes{why}"
+        given = [each for each in self.regions if not each.own]
+        if not given:
             return "there is no buffer"
-        best = min(self.regions, key=lambda r: max(r.address - address, address - r.end + 1, 0))
+        best = min(given, key=lambda r: max(r.address - address, address - r.end + 1))
         if address < best.address:
             return f"{best.address - address} bytes before {best.name} of {best.nbytes} bytes"
-        if address >= best.end:
-            return f"{address - best.end} bytes past the end of {best.name} of {best.nbytes} bytes"
-        if not best.writable:
-            return f"byte {address - best.address} of {best.name} of {best.nbytes} bytes, which no kernel may write"
-        return f"byte {address - best.address} of {best.name} of {best.nbytes} bytes"
+        return f"{address - best.end} bytes past the end of {best.name} of {best.nbytes} bytes"
 
     def invalid(self, offsets: Array, nbytes: int, written: bool = False) -> Array | None:
         """Which accesses of `nbytes` bytes at int64 offsets leave their buffer, or write one that may only be read.

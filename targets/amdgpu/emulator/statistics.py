@@ -199,19 +199,23 @@ class Occupancy:
 
     waves: int
     limit: str
+    registers: int  # that a wave is given for each lane, of both kinds
     by_registers: int
     by_lds: int
     by_size: int
 
     def __str__(self) -> str:
         return (
-            f"occupancy: {self.waves} waves a SIMD, limited by {self.limit} (registers {self.by_registers}, "
-            f"LDS {self.by_lds}, workgroup size {self.by_size})"
+            f"occupancy: {self.waves} waves a SIMD, limited by {self.limit} ({self.registers} registers "
+            f"allocated a lane: {self.by_registers}, LDS {self.by_lds}, workgroup size {self.by_size})"
         )
 
 
 def occupancy(descriptor: Descriptor, lds_bytes: int, waves_a_group: int, target: Target) -> Occupancy:
-    """Waves a SIMD by registers, LDS and the size of workgroups; the chip's numbers are its facts."""
+    """Waves a SIMD by registers, LDS and the size of workgroups; the chip's numbers are its facts.
+
+    Registers are those that the descriptor allocates: LLVM asks for all that the occupancy by LDS leaves, used or not.
+    """
     facts = {name: int(target.facts[name]) for name in NEEDED}
     granule = facts["register_granularity"]
     registers = -(-descriptor.registers // granule) * granule
@@ -223,8 +227,8 @@ def occupancy(descriptor: Descriptor, lds_bytes: int, waves_a_group: int, target
     by_size = most // -(-waves_a_group // simds) * -(-waves_a_group // simds)
     limits = {"registers": by_registers, "LDS": by_lds, "the size of workgroups": by_size}
     least = min(limits.values())
-    name = "the hardware" if least == most else next(key for key, value in limits.items() if value == least)
-    return Occupancy(least, name, by_registers, by_lds, by_size)
+    name = "the hardware" if least == most else " and ".join(key for key, value in limits.items() if value == least)
+    return Occupancy(least, name, registers, by_registers, by_lds, by_size)
 
 
 NEEDED = (
