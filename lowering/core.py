@@ -120,6 +120,7 @@ class Pass:
     """
 
     name: ClassVar[str]
+    k_steps: ClassVar[int] = 2  # tiles of K that the witness keeps: as many as leave a loop behind the pass
 
     def apply(self, module: Any) -> None:
         """Changes the live `ir.Module` in place, seeing only it and the fields. Raises PassError where it cannot."""

@@ -7,6 +7,7 @@ from lowering.passes.amdgpu.buffer_accesses import BufferAccesses
 from lowering.passes.amdgpu.fence_products import FenceProducts
 from lowering.passes.amdgpu.interleave_products import InterleaveProducts
 from lowering.passes.amdgpu.map_lanes import MapLanes
+from lowering.passes.amdgpu.ping_pong import PingPong
 from lowering.passes.amdgpu.pipeline_fragments import PipelineFragments
 from lowering.passes.amdgpu.turn_bytes import TurnBytes
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
@@ -28,11 +29,13 @@ from lowering.passes.faults.miscompile_rounding import FoldRounding, NarrowAccum
 from lowering.passes.faults.process import Crash, EatMemory, Fail, Hang
 from lowering.passes.gpu.double_buffer import DoubleBuffer
 from lowering.passes.gpu.expand_math import ExpandMath
+from lowering.passes.gpu.fill_ahead import FillAhead
 from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
 from lowering.passes.gpu.map_blocks import MapBlocks
 from lowering.passes.gpu.map_threads import MapThreads
 from lowering.passes.gpu.map_waves import MapWaves
+from lowering.passes.gpu.persist import Persist
 from lowering.passes.gpu.prefetch import Prefetch
 from lowering.passes.gpu.promote import Promote
 from lowering.passes.gpu.rasterise import Rasterise
@@ -79,7 +82,10 @@ TABLE: tuple[type[Pass], ...] = (
     Rasterise,
     Swizzle,
     DoubleBuffer,
+    FillAhead,
     Prefetch,
+    PingPong,
+    Persist,
     BufferAccesses,
     FenceProducts,
     InterleaveProducts,

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import Linear, emit, from_threads, known_divisor, linear
+from lowering.passes.gpu.index import Linear, emit, from_threads, known_divisor, launch_of, linear
 from lowering.passes.gpu.lower_transfers import READ, Access, is_transfer, objection
 from lowering.passes.gpu.prefetch import in_workgroup
 
@@ -48,11 +48,6 @@ class BufferAccesses(Pass):
                 read(access, launch) if op.name == READ else write(access, launch)
                 op.erase()
         mlir.run(module, "canonicalize,cse")
-
-
-def launch_of(op: Any) -> Any | None:
-    """The launch around an op."""
-    return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
 
 
 def takes(op: Any) -> bool:

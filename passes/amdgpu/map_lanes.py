@@ -30,6 +30,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, QUAD, Layout
+from lowering.passes.gpu.index import launch_of
 
 Axes = tuple[str | None, ...]  # what each dimension of a wave's vector runs along: m, n, k; None for one of size 1
 PLAIN = ("arith.", "math.")
@@ -100,11 +101,6 @@ class MapLanes(Pass):
         if k % layout.depth:
             return f"{k} elements along K are no multiple of the instruction's {layout.depth}"
         return None
-
-
-def launch_of(op: Any) -> Any | None:
-    """The launch around an op."""
-    return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
 
 
 def of_a_lane(value: Any, launch: Any) -> bool:

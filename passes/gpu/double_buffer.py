@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import linear
-from lowering.passes.gpu.prefetch import body_of, in_workgroup
+from lowering.passes.gpu.index import launch_of, linear, number
+from lowering.passes.gpu.prefetch import body_of, in_workgroup, k_loop
 from lowering.passes.gpu.swizzle import ACCESSES, accesses, buffers
 
 
@@ -44,21 +44,13 @@ class DoubleBuffer(Pass):
             yield cls()
 
     def apply(self, module: Any) -> None:
-        loops = find.roles(module, "k")
-        if len(loops) != 1:
-            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
-        loop = loops[0].operation
+        loop = k_loop(module)
         reason = objection(loop)
         if reason is not None:
             raise PassError(reason, str(loop.location))
         with mlir.scope():
             double(loop)
         mlir.run(module, "canonicalize,cse")
-
-
-def launch_of(op: Any) -> Any | None:
-    """The launch around an op."""
-    return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
 
 
 def tiles_of(loop: Any) -> list[Any]:
@@ -98,11 +90,6 @@ def barriers(loop: Any) -> list[Any]:
 def touches(op: Any, tiles: list[Any]) -> bool:
     """Whether an op accesses one of some buffers."""
     return any(operand in tiles for operand in op.operands if in_workgroup(operand))
-
-
-def number(value: int) -> Any:
-    """A constant index."""
-    return mlir.dialect("arith").ConstantOp(ir.IndexType.get(), value).result
 
 
 def double(loop: Any) -> None:

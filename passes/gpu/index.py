@@ -71,6 +71,11 @@ def expression(expr: Any, operands: list[Linear], dims: int) -> Linear | None:
     return a + b if isinstance(expr, ir.AffineAddExpr) else product(a, b)
 
 
+def number(value: int) -> Any:
+    """A constant index."""
+    return mlir.dialect("arith").ConstantOp(ir.IndexType.get(), value).result
+
+
 def emit(form: Linear) -> Any:
     """The value of a form, built at the insertion point: one affine.apply (or a constant, or the leaf itself)."""
     if not form.terms:
@@ -82,6 +87,11 @@ def emit(form: Linear) -> Any:
         result = result + ir.AffineExpr.get_dim(i) * factor
     apply = ir.AffineMap.get(len(form.terms), 0, [result])
     return mlir.dialect("affine").AffineApplyOp(apply, list(form.terms)).result
+
+
+def launch_of(op: Any) -> Any | None:
+    """The launch around an op."""
+    return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
 
 
 def largest(value: Any, launch: Any) -> int | None:

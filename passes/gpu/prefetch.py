@@ -46,30 +46,44 @@ class Prefetch(Pass):
             yield cls()
 
     def apply(self, module: Any) -> None:
-        loops = find.roles(module, "k")
-        if len(loops) != 1:
-            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
-        reason = objection(loops[0])
+        loop = k_loop(module)
+        reason = objection(loop)
         if reason is not None:
-            raise PassError(reason, str(loops[0].location))
+            raise PassError(reason, str(loop.location))
         with mlir.scope():
-            rotate(loops[0].operation)
+            rotate(loop)
         mlir.run(module, "canonicalize,cse")
 
 
-def objection(loop: Any) -> str | None:
-    """Why a loop's loads cannot be moved a step ahead; None where they can."""
+def k_loop(module: Any) -> Any:
+    """The one loop marked k. Raises PassError."""
+    loops = find.roles(module, "k")
+    if len(loops) != 1:
+        raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
+    return loops[0].operation
+
+
+def too_short(loop: Any) -> str | None:
+    """Why no step of a loop can be taken out of it; None where one can."""
     bounds = [linear(operand) for operand in list(loop.operands)[:3]]
     if any(each.terms for each in bounds):
         return "the loop has no constant bounds"
     low, high, step = (each.constant for each in bounds)
     if (high - low) % step or high - low < 2 * step:
         return f"the loop from {low} to {high} by {step} has not two whole trips"
+    return None
+
+
+def objection(loop: Any) -> str | None:
+    """Why a loop's loads cannot be moved a step ahead; None where they can."""
+    short = too_short(loop)
+    if short is not None:
+        return short
     if not loads(loop):
         return "the loop copies nothing to workgroup memory; promote does"
     if any(op.name in WRITES and not in_workgroup(op.operands[WRITES[op.name]]) for op in body_of(loop)):
         return "the loop writes device memory, which the next step might load"
-    if last_barrier(loop) is None:
+    if not any(op.name == "gpu.barrier" for op in body_of(loop)):
         return "the loop has no barrier between the copies and their use"
     return None
 
@@ -96,18 +110,22 @@ def loads(loop: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def last_barrier(loop: Any) -> Any | None:
-    """The barrier behind the last store to workgroup memory."""
-    ops = body_of(loop)
-    stores = [n for n, op in enumerate(ops) if op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]])]
-    return next((op for op in ops[stores[-1] + 1 :] if op.name == "gpu.barrier"), None) if stores else None
+def behind_copies(ops: list[Any]) -> int:
+    """Where the next loads go: behind the last store to workgroup memory, and its barrier if that precedes any read."""
+    last = max(n for n, op in enumerate(ops) if op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]]))
+    for number, op in enumerate(ops[last + 1 :], last + 1):
+        if op.name == "gpu.barrier":
+            return number + 1
+        if op.name in READS and in_workgroup(op.operands[READS[op.name]]):
+            break
+    return last + 1
 
 
 def rotate(loop: Any) -> None:
     """Rebuilds the loop: the loads of the first step before it, those of the next step in it, its last step behind."""
     scf, arith, index = mlir.dialect("scf"), mlir.dialect("arith"), ir.IndexType.get()
     low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
-    reads, barrier, block = loads(loop), last_barrier(loop), loop.regions[0].blocks[0]
+    reads, block = loads(loop), loop.regions[0].blocks[0]
     needed = needed_for(reads, loop)
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     with ir.InsertionPoint(loop):
@@ -122,7 +140,7 @@ def rotate(loop: Any) -> None:
     arguments = list(new.inner_iter_args)
     values = dict(zip((counter, *carried), (new.induction_variable, *arguments[: len(carried)]), strict=True))
     kept = [op for op in body_of(loop) if op not in reads]
-    split = kept.index(barrier) + 1
+    split = behind_copies(kept)
     results = list(block.operations)[-1].operands
     with ir.InsertionPoint(close):
         loaded = iter(arguments[len(carried) :])

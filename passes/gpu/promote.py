@@ -31,7 +31,7 @@ from typing import Any, ClassVar, Literal
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, linear
+from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, launch_of, linear
 
 VECTOR_BYTES = 16  # the widest load of a thread on both families
 WORKGROUP = "#gpu.address_space<workgroup>"
@@ -58,7 +58,7 @@ class Promote(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Both operands or one, with and without padding, where a launch holds one vector contraction."""
         found = find.vector_contracts(state)
-        launch = next((op for op in find.parents(found[0]) if op.name == "gpu.launch"), None) if found else None
+        launch = launch_of(found[0]) if found else None
         if len(found) != 1 or launch is None or holds_forall(launch):
             return
         operands: tuple[tuple[Literal["a", "b"], ...], ...] = (("a", "b"), ("b",), ("a",))
@@ -70,7 +70,7 @@ class Promote(Pass):
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
-        launch = next((op for op in find.parents(contract) if op.name == "gpu.launch"), None)
+        launch = launch_of(contract)
         if launch is None:
             raise PassError("looked for a vector.contract in a gpu.launch; map-blocks and map-threads make the launch")
         if holds_forall(launch):

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import linear
+from lowering.passes.gpu.index import linear, number
 from lowering.passes.gpu.map_threads import is_launch
 
 
@@ -74,11 +74,6 @@ def quotient(value: Any, divisor: int) -> Any:
 def remainder(value: Any, divisor: int) -> Any:
     """A remainder."""
     return mlir.dialect("arith").RemUIOp(value, number(divisor)).result
-
-
-def number(value: int) -> Any:
-    """A constant index."""
-    return mlir.dialect("arith").ConstantOp(ir.IndexType.get(), value).result
 
 
 def spread(launch: Any, total: int, chiplets: int) -> None:

@@ -34,13 +34,17 @@ KNOBS: tuple[Knob, ...] = (
     Knob("run", (2, 1, 4), "quads of C that a lane has side by side: four columns each"),
     Knob("swizzle", (True, False), "16-byte chunks of workgroup memory are permuted, so that no access conflicts"),
     Knob("padding", (0, 8), "elements by which a row of workgroup memory is longer, instead of permuting"),
-    Knob("stages", (1, 2), "places of each tile in workgroup memory; with two, a step needs one barrier"),
+    Knob(
+        "stages", (1, 2, 3), "1: each tile has one place; 2: two, and a step one barrier; 3: filled a step ahead, too"
+    ),
     Knob("prefetch", (True, False), "the next step's tiles are loaded while this one is computed"),
     Knob("ahead", (0, 1, 2), "clusters of matrix instructions between a read of workgroup memory and its use"),
+    Knob("ping_pong", (False, True), "one half of the waves loads while the other multiplies; wants stages=3"),
     Knob("fences", (True, False), "nothing is scheduled into a cluster of matrix instructions or across it"),
     Knob("buffers", (True, False), "device memory is accessed with buffer instructions, which check bounds"),
     Knob("raster_m", (4, 1, 8, 2, 16), "rows of tiles that neighbouring workgroups walk together"),
     Knob("chiplets", (8, 1), "chiplets that workgroups go to in turn"),
+    Knob("persistent", (0, 1, 2), "workgroups a compute unit that make all tiles in turn; 0: one a tile"),
 )
 LINE = 128  # bytes of a row of a tile in device memory: a whole line
 FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
@@ -73,15 +77,16 @@ class Shape:
     def lds_bytes(self) -> int:
         """Workgroup memory."""
         row = (self.knobs["block_k"] + self.knobs["padding"]) * self.nbytes
-        return (self.knobs["block_m"] + self.knobs["block_n"]) * row * self.knobs["stages"]
+        return (self.knobs["block_m"] + self.knobs["block_n"]) * row * min(2, self.knobs["stages"])
 
     @property
     def registers(self) -> int:
         """Vector registers a lane, as far as they can be told before compiling."""
         knobs, width = self.knobs, max(1, dtypes.lookup(self.accumulator).bytes // 4)
         accumulators = knobs["wave_m"] * knobs["wave_n"] // LANES * width
-        read = self.layout.read_width(knobs["block_k"], self.nbytes) * self.nbytes // 4
-        fragments = (knobs["wave_m"] + knobs["wave_n"]) // knobs["mfma"] * read * (1 + knobs["ahead"])
+        width = self.layout.read_width(knobs["block_k"], self.nbytes)
+        slices = knobs["block_k"] // (self.layout.groups * width) if knobs["ping_pong"] else 1 + knobs["ahead"]
+        fragments = (knobs["wave_m"] + knobs["wave_n"]) // knobs["mfma"] * (width * self.nbytes // 4) * slices
         tiles = (knobs["block_m"] + knobs["block_n"]) * knobs["block_k"] * self.nbytes // (4 * LANES * self.waves)
         return accumulators + fragments + (tiles if knobs["prefetch"] else 0) + FIXED_REGISTERS
 
@@ -116,6 +121,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
             return f"wave_{side}={wave} is no multiple of {granule}, what instructions with runs of {layout.run} cover"
     if knobs["block_k"] % layout.depth:
         return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
+    if knobs["ping_pong"] and (knobs["stages"] != 3 or shape.waves % 2):
+        return f"ping_pong takes stages=3 and an even number of waves, found {knobs['stages']} and {shape.waves}"
     if knobs["swizzle"] and knobs["padding"]:
         return "rows are either permuted or padded"
     for what, needed, name in (
@@ -166,6 +173,10 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
     whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
+    ahead = knobs["stages"] > 2 and whole > 1
+    prefetch = knobs["prefetch"] and whole > 1 + ahead
+    trips = whole - ahead - prefetch  # of the loop that is left
+    workgroups = knobs["persistent"] * int(target.facts["compute_units"])
     return (
         "fold-padding-writes",
         "map-blocks",
@@ -175,11 +186,14 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
         *(("double-buffer",) if knobs["stages"] > 1 and whole > 1 else ()),
-        *(("prefetch",) if knobs["prefetch"] and whole > 1 else ()),
+        *(("fill-ahead",) if ahead else ()),
+        *(("prefetch",) if prefetch else ()),
         *((f"pipeline-fragments{{ahead={knobs['ahead']}}}",) if knobs["ahead"] else ()),
+        *(("ping-pong",) if knobs["ping_pong"] and ahead and trips > 1 else ()),
         *(("fence-products",) if knobs["fences"] else ()),
         *(("buffer-accesses",) if knobs["buffers"] else ()),
         *(("turn-bytes",) if nbytes == 1 and problem.contraction.layout != "nt" else ()),
+        *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < tiles(knobs, problem) else ()),
         "lower-contraction",
         "lower-transfers",
         "expand-math",
@@ -193,6 +207,12 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         "loop-invariant-code-motion",
         "gpu.module(convert-scf-to-cf)",
     )
+
+
+def tiles(knobs: Knobs, problem: Problem) -> int:
+    """Tiles of C."""
+    c = problem.contraction
+    return max(1, c.batch) * -(-c.m // knobs["block_m"]) * -(-c.n // knobs["block_n"])
 
 
 def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:

@@ -120,12 +120,33 @@ def test_sizes_that_no_tile_divides(sizes):
 @pytest.mark.parametrize(
     "knobs",
     [{"swizzle": False}, {"swizzle": False, "padding": 8}, {"prefetch": False}, {"ahead": 1}, {"fences": False},
-     {"buffers": False}, {"raster_m": 1, "chiplets": 1}, {"raster_m": 3, "chiplets": 5}, {"run": 1}],
+     {"buffers": False}, {"raster_m": 1, "chiplets": 1}, {"raster_m": 3, "chiplets": 5}, {"run": 1}, {"stages": 2}],
     ids=str,
 )  # fmt: skip
 def test_every_knob(knobs):
     of = problem.from_shape(200, 136, 128, "f16", layout="nt", batch=2)
     assert not wrong(of, built(of, **{**SMALL, **knobs}))
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"prefetch": False}, {}, {"ping_pong": True}, {"ping_pong": True, "prefetch": False, "fences": False},
+     {"ping_pong": True, "block_k": 32, "mfma": 32}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize(("sizes", "layout"), [((200, 136, 256), "nt"), ((64, 64, 200), "nn"), ((64, 64, 64), "tt")])
+def test_three_stages(sizes, layout, knobs):
+    of = problem.from_shape(*sizes, "f16", layout=layout)
+    assert not wrong(of, built(of, **{**SMALL, "stages": 3, **knobs}))
+
+
+@pytest.mark.parametrize("knobs", [{}, {"stages": 2}, {"prefetch": False, "raster_m": 1, "chiplets": 1}], ids=str)
+def test_workgroups_that_make_one_tile_after_the_other(knobs):
+    of = problem.from_shape(330, 300, 48, "bf16", layout="nt")  # 399 tiles of odd numbers of K steps
+    tile = {"block_m": 16, "block_n": 16, "block_k": 16, "wave_m": 16, "wave_n": 16, "run": 1, "swizzle": False}
+    binary = built(of, **{**tile, "persistent": 1, **knobs})
+    assert binary.launches[0].grid == (304, 1, 1)
+    assert not wrong(of, binary)
 
 
 EPILOGUE = """
@@ -179,6 +200,7 @@ def test_a_product_is_added_to_what_is_there():
         ({"block_m": 64, "wave_m": 128}, "block_m=64 is no multiple of wave_m=128"),
         ({"mfma": 32, "wave_m": 16, "block_m": 16}, "wave_m=16 is no multiple of 32"),
         ({"run": 4, "wave_n": 32, "block_n": 64}, "wave_n=32 is no multiple of 64"),
+        ({"ping_pong": True}, "ping_pong takes stages=3 and an even number of waves, found 1"),
         ({"swizzle": True, "padding": 8}, "rows are either permuted or padded"),
         ({"cores": "tensor"}, "cores is matrix or vector, found 'tensor'"),
         ({"cores": "matrix", "thread_m": 4}, "there is no knob 'thread_m' for matrix cores"),
