@@ -46,9 +46,9 @@ TABLES = (
         {cube(1024): 84, cube(2048): 330, cube(4096): 612, cube(8192): 635, (1024, 8192, 8192): 569,
          (8192, 1024, 8192): 564}, fitted="its constants",
     ),
-    Table("hipBLASLt, the most AMD reaches", "ROCm blog, MAF part 2", "bf16", {(4096, 4864, 32896): 708}, CLOCKS),
-    Table("hipBLASLt, the most AMD reaches", "ROCm blog, MAF part 2", "f16", {(4096, 4864, 32896): 654}, CLOCKS),
-    Table("hipBLASLt, the most AMD reaches", "ROCm blog, MAF part 2", "f8E4M3FNUZ", {(4096, 4864, 32896): 1273}, CLOCKS),
+    Table("hipBLASLt, AMD's maximum", "ROCm blog, MAF part 2", "bf16", {(4096, 4864, 32896): 708}, CLOCKS),
+    Table("hipBLASLt, AMD's maximum", "ROCm blog, MAF part 2", "f16", {(4096, 4864, 32896): 654}, CLOCKS),
+    Table("hipBLASLt, AMD's maximum", "ROCm blog, MAF part 2", "f8E4M3FNUZ", {(4096, 4864, 32896): 1273}, CLOCKS),
     Table(
         "Wave, 128x256x64, ping-pong, XCD order", "IREE Wave, workgroup_reordering.rst", "f16",
         {cube(2048): 300, cube(4096): 656, (4864, 4096, 4160): 921},
