@@ -28,8 +28,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import linear, number
-from lowering.passes.gpu.prefetch import READS, WRITES, body_of, copies, in_workgroup, k_loop, too_short
+from lowering.passes.gpu.prefetch import READS, WRITES, body_of, copies, in_workgroup, k_loop, keep_marks, too_short
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def rotate(loop: Any) -> None:
     The loop had one barrier and no race, so the copies of a step may run beside the use of the step before.
     """
     scf, arith, gpu = mlir.dialect("scf"), mlir.dialect("arith"), mlir.dialect("gpu")
-    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
+    low, high, step = list(loop.operands)[:3]
     ops, block = body_of(loop), loop.regions[0].blocks[0]
     at = next(number for number, op in enumerate(ops) if op.name == "gpu.barrier")
     fill = ops[:at]
@@ -99,16 +98,15 @@ def rotate(loop: Any) -> None:
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     results = list(list(block.operations)[-1].operands)
     with ir.InsertionPoint(loop):
-        copies(fill, {counter: number(low)})
+        copies(fill, {counter: low})
         gpu.BarrierOp()
-        end = number(high - step)
-        new = scf.ForOp(loop.operands[0], end, loop.operands[2], list(loop.operands)[3:])
-    for name in list(loop.attributes):
-        new.operation.attributes[name] = loop.attributes[name]
+        end = arith.SubIOp(high, step).result
+        new = scf.ForOp(low, end, step, list(loop.operands)[3:])
+    keep_marks(loop, new.operation)
     with ir.InsertionPoint(new.body):
         close = scf.YieldOp(list(new.inner_iter_args))
     with ir.InsertionPoint(close):
-        copies(fill, {counter: arith.AddIOp(new.induction_variable, loop.operands[2]).result})
+        copies(fill, {counter: arith.AddIOp(new.induction_variable, step).result})
         values = dict(zip((counter, *carried), (new.induction_variable, *new.inner_iter_args), strict=True))
         values |= copies(use, values)
         gpu.BarrierOp()

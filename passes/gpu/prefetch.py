@@ -28,6 +28,7 @@ from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import linear
 
+SOME_TRIPS = "lower.some_trips"  # on a loop of whole steps that are not constant in number, but at least one
 READS = {"vector.transfer_read": 0, "vector.load": 0, "memref.load": 0, "amdgpu.raw_buffer_load": 0}
 WRITES = {"vector.store": 1, "memref.store": 1, "vector.transfer_write": 1, "amdgpu.raw_buffer_store": 1}
 
@@ -66,6 +67,8 @@ def k_loop(module: Any) -> Any:
 def too_short(loop: Any) -> str | None:
     """Why no step of a loop can be taken out of it; None where one can."""
     bounds = [linear(operand) for operand in list(loop.operands)[:3]]
+    if SOME_TRIPS in loop.attributes and not bounds[2].terms:
+        return None
     if any(each.terms for each in bounds):
         return "the loop has no constant bounds"
     low, high, step = (each.constant for each in bounds)
@@ -123,18 +126,17 @@ def behind_copies(ops: list[Any]) -> int:
 
 def rotate(loop: Any) -> None:
     """Rebuilds the loop: the loads of the first step before it, those of the next step in it, its last step behind."""
-    scf, arith, index = mlir.dialect("scf"), mlir.dialect("arith"), ir.IndexType.get()
-    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
+    scf, arith = mlir.dialect("scf"), mlir.dialect("arith")
+    low, high, step = list(loop.operands)[:3]
     reads, block = loads(loop), loop.regions[0].blocks[0]
     needed = needed_for(reads, loop)
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     with ir.InsertionPoint(loop):
-        first = copies(needed, {counter: arith.ConstantOp(index, low).result})
-        end = arith.ConstantOp(index, high - step).result
+        first = copies(needed, {counter: low})
+        end = arith.SubIOp(high, step).result
         inits = [*list(loop.operands)[3:], *(part for read in reads for part in packed(first[read.results[0]]))]
-        new = scf.ForOp(loop.operands[0], end, loop.operands[2], inits)
-    for name in list(loop.attributes):
-        new.operation.attributes[name] = loop.attributes[name]
+        new = scf.ForOp(low, end, step, inits)
+    keep_marks(loop, new.operation)
     with ir.InsertionPoint(new.body):
         close = scf.YieldOp(list(new.inner_iter_args))
     arguments = list(new.inner_iter_args)
@@ -146,7 +148,7 @@ def rotate(loop: Any) -> None:
         loaded = iter(arguments[len(carried) :])
         values |= {read.results[0]: unpacked(loaded, read.results[0].type) for read in reads}
         values |= copies(kept[:split], values)
-        ahead = arith.AddIOp(new.induction_variable, loop.operands[2]).result
+        ahead = arith.AddIOp(new.induction_variable, step).result
         following = copies(needed, {counter: ahead})
         values |= copies(kept[split:], values)
         later = [part for read in reads for part in packed(following[read.results[0]])]
@@ -160,6 +162,13 @@ def rotate(loop: Any) -> None:
     for old, value in zip(loop.results, results, strict=True):
         old.replace_all_uses_with(final.get(value, value))
     loop.erase()
+
+
+def keep_marks(loop: Any, shorter: Any) -> None:
+    """Gives a loop that is a step shorter the attributes of the other, but for a number of trips that is gone."""
+    for name in list(loop.attributes):
+        if name != SOME_TRIPS:
+            shorter.attributes[name] = loop.attributes[name]
 
 
 def words_of(kind: Any) -> int:

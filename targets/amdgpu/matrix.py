@@ -45,6 +45,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("raster_m", (4, 1, 8, 2, 16), "rows of tiles that neighbouring workgroups walk together"),
     Knob("chiplets", (8, 1), "chiplets that workgroups go to in turn"),
     Knob("persistent", (0, 1, 2), "workgroups a compute unit that make all tiles in turn; 0: one a tile"),
+    Knob("stream_k", (0, 1, 2), "workgroups a compute unit that share all steps of all tiles alike; 0: one a tile"),
 )
 LINE = 128  # bytes of a row of a tile in device memory: a whole line
 FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels
@@ -123,6 +124,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
     if knobs["ping_pong"] and (knobs["stages"] != 3 or shape.waves % 2):
         return f"ping_pong takes stages=3 and an even number of waves, found {knobs['stages']} and {shape.waves}"
+    if knobs["stream_k"] and (knobs["stages"] != 1 or knobs["persistent"]):
+        return "stream_k shares out loops of one stage, and is persistent itself"
     if knobs["swizzle"] and knobs["padding"]:
         return "rows are either permuted or padded"
     for what, needed, name in (
@@ -173,6 +176,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
     whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
+    stream = knobs["stream_k"] * int(target.facts["compute_units"])
     ahead = knobs["stages"] > 2 and whole > 1
     prefetch = knobs["prefetch"] and whole > 1 + ahead
     trips = whole - ahead - prefetch  # of the loop that is left
@@ -185,6 +189,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"promote{{k=last{padding} widen=false}}",
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
+        *((f"stream-k{{workgroups={stream}}}",) if stream and whole > 1 else ()),
         *(("double-buffer",) if knobs["stages"] > 1 and whole > 1 else ()),
         *(("fill-ahead",) if ahead else ()),
         *(("prefetch",) if prefetch else ()),
