@@ -43,6 +43,21 @@ TILES = (
     {"block_m": 16, "block_n": 16, "thread_m": 4, "thread_n": 4},
 )  # largest first
 TRANSPOSE_PADDING = 4  # elements: keeps rows on 16 bytes, and puts the rows of a transposed store into different banks
+DROP_BATCH = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
+TO_KERNELS: tuple[str, ...] = (  # a launch with vectors in it -> a function of its own, of scalars and control flow
+    "lower-contraction",
+    "lower-transfers",
+    "expand-math",
+    "gpu-launch-sink-index-computations",
+    "gpu-kernel-outlining",
+    "gpu.module(expand-strided-metadata)",
+    "affine-expand-index-ops",
+    "lower-affine",
+    "canonicalize",
+    "cse",
+    "loop-invariant-code-motion",
+    "gpu.module(convert-scf-to-cf)",
+)
 LAST = (
     "gpu.module(convert-vector-to-llvm)",
     "gpu.module(convert-ub-to-llvm)",
@@ -157,14 +172,13 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """On tensors: tiles of blocks and of threads, the K loops, vectors."""
     m, n, k = knobs["block_m"], knobs["block_n"], knobs["block_k"]
     outermost = problem.contraction.batch and problem.contraction.layout != "other"
-    drop = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
     return (
         *(("start-from-zero",) if problem.contraction.accumulates else ()),
         "linalg-fuse-elementwise-ops",
         f"pad{{tile-sizes={m},{n},{k}}}",
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=thread tile-sizes={knobs['thread_m']},{knobs['thread_n']}}}",
-        *(drop if outermost else ()),
+        *(DROP_BATCH if outermost else ()),
         f"tile-reduction{{tile-sizes={k}}}",
         f"tile-reduction{{role=unroll tile-sizes={knobs['unroll_k']}}}",
         "vectorize",
@@ -179,18 +193,7 @@ def device_steps(target: Target) -> tuple[str, ...]:
         "map-blocks",
         f"map-threads{{most={target.facts['threads_per_group_max']}}}",
         f"promote{{padding={TRANSPOSE_PADDING}}}",
-        "lower-contraction",
-        "lower-transfers",
-        "expand-math",
-        "gpu-launch-sink-index-computations",
-        "gpu-kernel-outlining",
-        "gpu.module(expand-strided-metadata)",
-        "affine-expand-index-ops",
-        "lower-affine",
-        "canonicalize",
-        "cse",
-        "loop-invariant-code-motion",
-        "gpu.module(convert-scf-to-cf)",
+        *TO_KERNELS,
     )
 
 

@@ -155,6 +155,5 @@ def write(access: Access, launch: Any) -> None:
 
 def pieces(access: Access, width: int) -> Iterator[tuple[int, ...]]:
     """The offsets in the vector of each instruction."""
-
     *outer, last = access.vector.shape
     yield from product(*map(range, outer), range(0, last, width))

@@ -30,6 +30,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, QUAD, Layout
+from lowering.passes.common.slices import apply
 from lowering.passes.gpu.index import launch_of
 
 Axes = tuple[str | None, ...]  # what each dimension of a wave's vector runs along: m, n, k; None for one of size 1
@@ -168,7 +169,7 @@ class Wave:
         body = launch.regions[0].blocks[0]
         with ir.InsertionPoint.at_block_begin(body):
             expression = ir.AffineExpr.get_mod(ir.AffineExpr.get_dim(0), LANES)
-            self.lane = affine(expression, [body.arguments[3]])
+            self.lane = apply(expression, [body.arguments[3]])
         loops = self.loops()
         outermost = loops[-1] if loops else None
         written = find.positions(find.maps(self.contract)[2])
@@ -322,7 +323,7 @@ class Wave:
             expression, count = at[axis]
             sizes_.append(count)
             if dim is not None:
-                indices[dim] = affine(ir.AffineExpr.get_dim(1) + expression, [self.lane, indices[dim]])
+                indices[dim] = apply(ir.AffineExpr.get_dim(1) + expression, [self.lane, indices[dim]])
         return indices, sizes_
 
     # --- what uses the result
@@ -454,11 +455,6 @@ def splat(value: Any) -> Any | None:
         return None
     attribute = ir.DenseElementsAttr(op.attributes["value"])
     return attribute.get_splat_value() if attribute.is_splat else None
-
-
-def affine(expression: Any, operands: list[Any]) -> Any:
-    """`affine.apply` of an expression in as many dimensions as there are operands."""
-    return mlir.dialect("affine").AffineApplyOp(ir.AffineMap.get(len(operands), 0, [expression]), operands).result
 
 
 def users(value: Any) -> list[Any]:

@@ -235,21 +235,27 @@ def turned(tile: Tile) -> bool:
 
 
 def piece_sizes(tile: Tile, threads: int) -> list[int]:
-    """How many elements of each dimension of the source a thread loads at once.
-
-    A piece that is turned is as deep along K as a vector of the buffer is wide, and as wide as leaves no thread idle;
-    but no narrower than a dword, before it is half as deep.
-    """
+    """How many elements of each dimension of the source a thread loads at once."""
     width, ones = piece_width(tile), [1] * (len(tile.extents) - 1)
     if not turned(tile):
         return [*ones, width]
     k = tile.order[-1]
     bits = tile.buffer.type.element_type.width
     depth = gcd(VECTOR_BYTES * 8 // bits, tile.extents[k])
-    narrowest, shallowest = max(1, 32 // bits), max(1, 64 // bits)
-    while prod(tile.extents) // (depth * width) < threads and (width > narrowest or depth > shallowest):
-        depth, width = (depth, width // 2) if width > narrowest else (depth // 2, width)
+    depth, width = busy_piece(prod(tile.extents), threads, bits, (depth, width))
     return [depth if dim == k else 1 for dim in range(len(ones))] + [width]
+
+
+def busy_piece(elements: int, threads: int, bits: int, most: tuple[int, int]) -> tuple[int, int]:
+    """How deep along K, and how wide, a piece is that is turned: as a vector of the buffer, or less for idle threads.
+
+    No narrower than a dword before it is half as deep.
+    """
+    depth, width = most
+    narrowest, shallowest = max(1, 32 // bits), max(1, 64 // bits)
+    while elements // (depth * width) < threads and (width > narrowest or depth > shallowest):
+        depth, width = (depth, width // 2) if width > narrowest else (depth // 2, width)
+    return depth, width
 
 
 def split(tile: Tile, thread: Any, threads: int, sizes: list[int]) -> list[list[Any]]:

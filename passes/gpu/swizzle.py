@@ -117,7 +117,7 @@ def move(op: Any, rows: tuple[int, ...]) -> None:
     """Gives an access its permuted column."""
     first = ACCESSES[op.name] + 1
     buffer, row, column = list(op.operands)[first - 1 : first + 2]
-    arith, affine, index = mlir.dialect("arith"), mlir.dialect("affine"), ir.IndexType.get()
+    arith, affine = mlir.dialect("arith"), mlir.dialect("affine")
     d0, d1, size = ir.AffineExpr.get_dim(0), ir.AffineExpr.get_dim(1), chunk_elements(buffer)
     with ir.InsertionPoint(op):
         chunk = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [ir.AffineExpr.get_floor_div(d0, size)]), [column]).result
@@ -128,7 +128,6 @@ def move(op: Any, rows: tuple[int, ...]) -> None:
         op.operands[first + 1] = affine.AffineApplyOp(
             ir.AffineMap.get(2, 0, [d0 * size + inner]), [chunk, column]
         ).result
-    assert index == op.operands[first + 1].type
 
 
 def hash_bit(row: Any, mask: int, bit: int) -> Any:

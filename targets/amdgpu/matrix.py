@@ -18,6 +18,7 @@ from lowering.passes import pipeline
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
 from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.gpu.promote import VECTOR_BYTES, busy_piece
 from lowering.targets import simt
 from lowering.targets.amdgpu import lds_swizzle
 from lowering.targets.space import Knob
@@ -92,11 +93,6 @@ class Shape:
         return accumulators + fragments + (tiles if knobs["prefetch"] else 0) + FIXED_REGISTERS
 
 
-def element_of(problem: Problem) -> str:
-    """The element that is multiplied."""
-    return problem.contraction.element
-
-
 def possible(problem: Problem) -> str | None:
     """Why a problem has no matrix instruction; None where it has one."""
     c = problem.contraction
@@ -110,7 +106,7 @@ def possible(problem: Problem) -> str | None:
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why full knobs cannot work for this problem on this target; None where they can."""
-    shape = Shape(knobs, element_of(problem), problem.contraction.accumulator)
+    shape = Shape(knobs, problem.contraction.element, problem.contraction.accumulator)
     if (shape.element, knobs["mfma"]) not in DEPTHS:
         return f"there is no {knobs['mfma']}x{knobs['mfma']} matrix instruction for {shape.element}"
     layout = shape.layout
@@ -149,14 +145,13 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     c = problem.contraction
     m, n, k = knobs["block_m"], knobs["block_n"], knobs["block_k"]
     wave_m, wave_n = knobs["wave_m"], knobs["wave_n"]
-    drop = ("linalg-generalize-named-ops", "linalg-fold-unit-extent-dims{use-rank-reducing-slices=true}")
     return (
         *(("start-from-zero",) if c.accumulates else ()),
         "linalg-fuse-elementwise-ops",
         f"pad{{tile-sizes={m},{n},{k}}}",
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
-        *(drop if c.batch else ()),
+        *(simt.DROP_BATCH if c.batch else ()),
         f"tile-reduction{{tile-sizes={k}}}",
         vectorize(max(wave_m * wave_n, wave_m * k, wave_n * k)),
         "fold-padding-reads",
@@ -199,18 +194,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *(("buffer-accesses",) if knobs["buffers"] else ()),
         *(("turn-bytes",) if nbytes == 1 and problem.contraction.layout != "nt" else ()),
         *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < tiles(knobs, problem) else ()),
-        "lower-contraction",
-        "lower-transfers",
-        "expand-math",
-        "gpu-launch-sink-index-computations",
-        "gpu-kernel-outlining",
-        "gpu.module(expand-strided-metadata)",
-        "affine-expand-index-ops",
-        "lower-affine",
-        "canonicalize",
-        "cse",
-        "loop-invariant-code-motion",
-        "gpu.module(convert-scf-to-cf)",
+        *simt.TO_KERNELS,
     )
 
 
@@ -222,7 +206,7 @@ def tiles(knobs: Knobs, problem: Problem) -> int:
 
 def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """A permutation of each operand's buffer, where its rows have several chunks."""
-    shape = Shape(knobs, element_of(problem), problem.contraction.accumulator)
+    shape = Shape(knobs, problem.contraction.element, problem.contraction.accumulator)
     chunks = knobs["block_k"] * shape.nbytes // lds_swizzle.CHUNK
     if chunks < 2 or chunks & (chunks - 1):
         return ()
@@ -240,8 +224,6 @@ def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
 
 def turned_piece(rows: int, depth: int, nbytes: int, threads: int) -> tuple[int, int]:
     """Rows and bytes along K of the piece that a thread turns: what `promote` does where both divide."""
-    width, deep = 16 // nbytes, 16 // nbytes
-    narrowest, shallowest = max(1, 4 // nbytes), max(1, 8 // nbytes)
-    while rows * depth // (deep * width) < threads and (width > narrowest or deep > shallowest):
-        deep, width = (deep, width // 2) if width > narrowest else (deep // 2, width)
-    return width, deep * nbytes
+    widest = VECTOR_BYTES // nbytes
+    deep, wide = busy_piece(rows * depth, threads, 8 * nbytes, (widest, widest))
+    return wide, deep * nbytes
