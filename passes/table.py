@@ -39,6 +39,7 @@ from lowering.passes.gpu.persist import Persist
 from lowering.passes.gpu.prefetch import Prefetch
 from lowering.passes.gpu.promote import Promote
 from lowering.passes.gpu.rasterise import Rasterise
+from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.transform import Transform
@@ -87,6 +88,7 @@ TABLE: tuple[type[Pass], ...] = (
     Prefetch,
     PingPong,
     Persist,
+    SplitK,
     StreamK,
     BufferAccesses,
     FenceProducts,

@@ -46,6 +46,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("raster_m", (4, 1, 8, 2, 16), "rows of tiles that neighbouring workgroups walk together"),
     Knob("chiplets", (8, 1), "chiplets that workgroups go to in turn"),
     Knob("persistent", (0, 1, 2), "workgroups a compute unit that make all tiles in turn; 0: one a tile"),
+    Knob("split_k", (1, 2, 4, 8, 16), "workgroups that share the steps of one tile"),
     Knob("stream_k", (0, 1, 2), "workgroups a compute unit that share all steps of all tiles alike; 0: one a tile"),
 )
 LINE = 128  # bytes of a row of a tile in device memory: a whole line
@@ -118,12 +119,9 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
             return f"wave_{side}={wave} is no multiple of {granule}, what instructions with runs of {layout.run} cover"
     if knobs["block_k"] % layout.depth:
         return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
-    if knobs["ping_pong"] and (knobs["stages"] != 3 or shape.waves % 2):
-        return f"ping_pong takes stages=3 and an even number of waves, found {knobs['stages']} and {shape.waves}"
-    if knobs["stream_k"] and (knobs["stages"] != 1 or knobs["persistent"]):
-        return "stream_k shares out loops of one stage, and is persistent itself"
-    if knobs["swizzle"] and knobs["padding"]:
-        return "rows are either permuted or padded"
+    excluded = contradiction(knobs, shape.waves)
+    if excluded is not None:
+        return excluded
     for what, needed, name in (
         ("threads a workgroup", shape.waves * LANES, "threads_per_group_max"),
         ("bytes of workgroup memory", shape.lds_bytes, "shared_static_max"),
@@ -132,6 +130,20 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         if needed > int(target.facts[name]):
             return f"{needed} {what}, of {target.facts[name]}"
     return None
+
+
+def contradiction(knobs: Knobs, waves: int) -> str | None:
+    """Which knobs exclude each other; None where none do."""
+    stages, split, stream = knobs["stages"], knobs["split_k"] > 1, knobs["stream_k"] > 0
+    rules = (
+        (knobs["swizzle"] and knobs["padding"], "rows are either permuted or padded"),
+        (knobs["ping_pong"] and stages != 3, f"ping_pong takes stages=3, found {stages}"),
+        (knobs["ping_pong"] and waves % 2, f"ping_pong takes an even number of waves, found {waves}"),
+        ((split or stream) and stages != 1, f"split_k and stream_k take stages=1, found {stages}"),
+        (split and stream, "the steps of a tile are shared out once: by split_k or by stream_k"),
+        (stream and knobs["persistent"], "stream_k is persistent itself"),
+    )
+    return next((words for holds, words in rules if holds), None)
 
 
 def schedule(knobs: Knobs, problem: Problem, convert: tuple[str, ...], target: Target) -> Schedule:
@@ -184,6 +196,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"promote{{k=last{padding} widen=false}}",
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
+        *((f"split-k{{parts={knobs['split_k']}}}",) if knobs["split_k"] > 1 and whole > 1 else ()),
         *((f"stream-k{{workgroups={stream}}}",) if stream and whole > 1 else ()),
         *(("double-buffer",) if knobs["stages"] > 1 and whole > 1 else ()),
         *(("fill-ahead",) if ahead else ()),

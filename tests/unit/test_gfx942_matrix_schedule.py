@@ -149,15 +149,16 @@ def test_workgroups_that_make_one_tile_after_the_other(knobs):
     assert not wrong(of, binary)
 
 
+@pytest.mark.parametrize("shared", [{"stream_k": 1}, {"split_k": 2}, {"split_k": 8}], ids=str)
 @pytest.mark.parametrize("knobs", [{}, {"prefetch": False, "buffers": False}], ids=str)
 @pytest.mark.parametrize(
     ("sizes", "element", "batch"),
     [((200, 136, 256), "f16", 0), ((300, 280, 96), "bf16", 0), ((64, 64, 1000), "i8", 0), ((80, 48, 64), "f64", 3)],
 )  # 768 steps of 304 workgroups among them, and fewer steps than workgroups
-def test_steps_that_are_shared_out(sizes, element, batch, knobs):
+def test_steps_that_are_shared_out(sizes, element, batch, knobs, shared):
     of = problem.from_shape(*sizes, element, layout="nt", batch=batch)
-    tile = {"block_m": 32, "block_n": 32, "block_k": 32, "wave_m": 16, "wave_n": 32, "stream_k": 1}
-    binary = built(of, **tile, **knobs)
+    tile = {"block_m": 32, "block_n": 32, "block_k": 32, "wave_m": 16, "wave_n": 32}
+    binary = built(of, **tile, **shared, **knobs)
     assert len(binary.launches) == 2
     assert not wrong(of, binary)
 
@@ -186,13 +187,13 @@ func.func @f(%a: tensor<64x96xbf16>, %b: tensor<96x80xbf16>, %bias: tensor<80xf3
 """  # noqa: E501
 
 
-@pytest.mark.parametrize("knobs", [{}, {"block_k": 32, "stream_k": 1}], ids=str)
+@pytest.mark.parametrize("knobs", [{}, {"block_k": 32, "stream_k": 1}, {"block_k": 32, "split_k": 2}], ids=str)
 def test_an_epilogue_is_what_the_payload_says(knobs):
     of = from_text(EPILOGUE, "epilogue")
     assert not wrong(of, built(of, **knobs))
 
 
-@pytest.mark.parametrize("knobs", [{}, {"block_k": 32, "stream_k": 1}], ids=str)
+@pytest.mark.parametrize("knobs", [{}, {"block_k": 32, "stream_k": 1}, {"block_k": 32, "split_k": 2}], ids=str)
 def test_a_product_is_added_to_what_is_there(knobs):
     a, b, c = "memref<32x64xf16>", "memref<64x48xf16>", "memref<32x48xf32>"
     of = from_text(
@@ -215,8 +216,11 @@ def test_a_product_is_added_to_what_is_there(knobs):
         ({"block_m": 64, "wave_m": 128}, "block_m=64 is no multiple of wave_m=128"),
         ({"mfma": 32, "wave_m": 16, "block_m": 16}, "wave_m=16 is no multiple of 32"),
         ({"run": 4, "wave_n": 32, "block_n": 64}, "wave_n=32 is no multiple of 64"),
-        ({"ping_pong": True}, "ping_pong takes stages=3 and an even number of waves, found 1"),
-        ({"stream_k": 1, "stages": 2}, "stream_k shares out loops of one stage, and is persistent itself"),
+        ({"ping_pong": True}, "ping_pong takes stages=3, found 1"),
+        ({"stages": 3, "ping_pong": True, **dict.fromkeys(("block_m", "wave_m", "block_n", "wave_n"), 64)}, "found 1"),
+        ({"stream_k": 1, "stages": 2}, "split_k and stream_k take stages=1, found 2"),
+        ({"stream_k": 1, "split_k": 2}, "the steps of a tile are shared out once: by split_k or by stream_k"),
+        ({"stream_k": 1, "persistent": 1}, "stream_k is persistent itself"),
         ({"swizzle": True, "padding": 8}, "rows are either permuted or padded"),
         ({"cores": "tensor"}, "cores is matrix or vector, found 'tensor'"),
         ({"cores": "matrix", "thread_m": 4}, "there is no knob 'thread_m' for matrix cores"),
