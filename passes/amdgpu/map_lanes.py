@@ -30,6 +30,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, QUAD, Layout
+from lowering.passes.amdgpu.shuffled_writes import shuffled
 from lowering.passes.common.slices import apply
 from lowering.passes.gpu.index import launch_of
 
@@ -39,13 +40,17 @@ PLAIN = ("arith.", "math.")
 
 @dataclass(frozen=True)
 class MapLanes(Pass):
-    """`size` is the instruction's: 16 x 16 or 32 x 32. `truncate`: f32 is multiplied as xf32."""
+    """`size` is the instruction's: 16 x 16 or 32 x 32. `truncate`: f32 is multiplied as xf32.
+
+    `shuffle`: results are written through workgroup memory, as whole rows.
+    """
 
     name: ClassVar[str] = "map-lanes"
     size: Literal["16", "32"] = "16"
     first: Literal["a", "b"] = "b"
     run: int = 1
     truncate: bool = False
+    shuffle: bool = False
 
     def __post_init__(self) -> None:
         if self.run not in (1, 2, 4):
@@ -159,6 +164,7 @@ class Wave:
     def __post_init__(self) -> None:
         self.m, self.n, self.k = sizes(self.contract)
         along, across = (self.m, self.n) if self.how.first == "a" else (self.n, self.m)
+        self.along, self.across = ("m", "n") if self.how.first == "a" else ("n", "m")
         self.first_tiles, self.second_tiles = along // self.layout.tile, across // self.layout.tile
         self.runs = along // self.layout.span
 
@@ -347,17 +353,26 @@ class Wave:
             self.write(user)
 
     def write_pieces(self, op: Any) -> None:
-        """One write a piece."""
+        """One write a piece, or whole rows by way of workgroup memory."""
         axes = self.axes_of(op.operands[0])
         if len(op.operands) != 2 + len(find.shape(op.operands[1])):
             raise PassError("a masked write cannot be given to lanes", str(op.location))
+        if self.how.shuffle:
+            shuffled(self, op)
+            return
         with ir.InsertionPoint(op):
             for tile, run in product(range(self.second_tiles), range(self.runs)):
-                value = self.piece(op.operands[0], axes, run, tile)
-                indices, _ = self.moved(op, 2, axes, self.piece_at(run, tile), find.shape(op.operands[0]))
-                mlir.dialect("vector").TransferWriteOp(
-                    None, value, op.operands[1], indices, op.attributes["permutation_map"], op.attributes["in_bounds"]
-                )
+                self.write_piece(op, self.piece(op.operands[0], axes, run, tile), axes, self.piece_at(run, tile))
+
+    def write_piece(self, op: Any, value: Any, axes: Axes, at: dict[str, tuple[Any, int]]) -> None:
+        """Writes a part of what a write is of; `at` says where along each axis, as an expression of the lane."""
+        indices, shape = self.moved(op, 2, axes, at, find.shape(op.operands[0]))
+        kind = ir.VectorType.get(shape, value.type.element_type)
+        vector = mlir.dialect("vector")
+        shaped = value if value.type == kind else vector.ShapeCastOp(kind, value).result
+        vector.TransferWriteOp(
+            None, shaped, op.operands[1], indices, op.attributes["permutation_map"], op.attributes["in_bounds"]
+        )
 
     def axes_of(self, value: Any) -> Axes:
         """What the dimensions of a value that is computed from the result run along."""

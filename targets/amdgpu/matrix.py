@@ -16,6 +16,7 @@ from lowering import dtypes
 from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
+from lowering.passes.amdgpu.shuffled_writes import used_of
 from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.passes.common.vectorize import Vectorize
 from lowering.passes.gpu.promote import VECTOR_BYTES, busy_piece
@@ -33,6 +34,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("wave_n", (64, 128, 32, 16), "columns of C a wave keeps"),
     Knob("mfma", (16, 32), "rows and columns of one matrix instruction"),
     Knob("run", (2, 1, 4), "quads of C that a lane has side by side: four columns each"),
+    Knob("shuffle", (False, True), "C is written through workgroup memory, as whole rows of a wave's tile"),
     Knob("swizzle", (True, False), "16-byte chunks of workgroup memory are permuted, so that no access conflicts"),
     Knob("padding", (0, 8), "elements by which a row of workgroup memory is longer, instead of permuting"),
     Knob(
@@ -60,6 +62,13 @@ class Shape:
     knobs: Knobs
     element: str
     accumulator: str
+    output: str
+
+    @staticmethod
+    def of(knobs: Knobs, problem: Problem) -> Shape:
+        """That of a problem."""
+        c = problem.contraction
+        return Shape(knobs, c.element, c.accumulator, c.output)
 
     @property
     def layout(self) -> Layout:
@@ -80,7 +89,22 @@ class Shape:
     def lds_bytes(self) -> int:
         """Workgroup memory."""
         row = (self.knobs["block_k"] + self.knobs["padding"]) * self.nbytes
-        return (self.knobs["block_m"] + self.knobs["block_n"]) * row * min(2, self.knobs["stages"])
+        tiles = (self.knobs["block_m"] + self.knobs["block_n"]) * row * min(2, self.knobs["stages"])
+        own = self.knobs["shuffle"] and not self.shuffles_in_tiles
+        return tiles + (self.shuffled * dtypes.lookup(self.output).bytes if own else 0)
+
+    @property
+    def shuffled(self) -> int:
+        """Elements that go through workgroup memory at once where results are shuffled."""
+        return self.waves * self.knobs["mfma"] * self.knobs["wave_n"]
+
+    @property
+    def shuffles_in_tiles(self) -> bool:
+        """Whether that can be the memory of A's or B's tile."""
+        length, piece = self.knobs["block_k"] + self.knobs["padding"], VECTOR_BYTES // self.nbytes
+        used = used_of(length, self.knobs["wave_n"], piece)
+        largest = max(self.knobs["block_m"], self.knobs["block_n"])
+        return self.output == self.element and largest * used >= self.shuffled
 
     @property
     def registers(self) -> int:
@@ -107,7 +131,7 @@ def possible(problem: Problem) -> str | None:
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why full knobs cannot work for this problem on this target; None where they can."""
-    shape = Shape(knobs, problem.contraction.element, problem.contraction.accumulator)
+    shape = Shape.of(knobs, problem)
     if (shape.element, knobs["mfma"]) not in DEPTHS:
         return f"there is no {knobs['mfma']}x{knobs['mfma']} matrix instruction for {shape.element}"
     layout = shape.layout
@@ -119,7 +143,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
             return f"wave_{side}={wave} is no multiple of {granule}, what instructions with runs of {layout.run} cover"
     if knobs["block_k"] % layout.depth:
         return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
-    excluded = contradiction(knobs, shape.waves)
+    excluded = contradiction(shape)
     if excluded is not None:
         return excluded
     for what, needed, name in (
@@ -132,8 +156,10 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     return None
 
 
-def contradiction(knobs: Knobs, waves: int) -> str | None:
+def contradiction(shape: Shape) -> str | None:
     """Which knobs exclude each other; None where none do."""
+    knobs, waves = shape.knobs, shape.waves
+    pieces = knobs["mfma"] * knobs["wave_n"] * dtypes.lookup(shape.output).bytes // VECTOR_BYTES
     stages, split, stream = knobs["stages"], knobs["split_k"] > 1, knobs["stream_k"] > 0
     rules = (
         (knobs["swizzle"] and knobs["padding"], "rows are either permuted or padded"),
@@ -141,6 +167,11 @@ def contradiction(knobs: Knobs, waves: int) -> str | None:
         (knobs["ping_pong"] and waves % 2, f"ping_pong takes an even number of waves, found {waves}"),
         ((split or stream) and stages != 1, f"split_k and stream_k take stages=1, found {stages}"),
         (split and stream, "the steps of a tile are shared out once: by split_k or by stream_k"),
+        (
+            knobs["shuffle"] and pieces % LANES,
+            f"shuffle gives {LANES} lanes 16 bytes each, of {pieces} pieces",
+        ),
+        (knobs["shuffle"] and shape.shuffles_in_tiles and stages != 1, f"shuffle takes stages=1, found {stages}"),
         (stream and knobs["persistent"], "stream_k is persistent itself"),
     )
     return next((words for holds, words in rules if holds), None)
@@ -177,9 +208,10 @@ def vectorize(most: int) -> str:
 
 def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """On buffers: the launch, workgroup memory, lanes, and how it is all scheduled."""
-    run = f" run={knobs['run']}" if knobs["run"] != 1 else ""
-    size = f"size={knobs['mfma']} " if knobs["mfma"] != 16 else ""
-    lanes = f"{{{(size + run).strip()}}}" if size or run else ""
+    options = {"run": knobs["run"] != 1, "shuffle": knobs["shuffle"], "size": knobs["mfma"] != 16}
+    values = {"run": knobs["run"], "shuffle": "true", "size": knobs["mfma"]}
+    given = " ".join(f"{name}={values[name]}" for name, wanted in options.items() if wanted)
+    lanes = f"{{{given}}}" if given else ""
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
     whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
@@ -219,7 +251,7 @@ def tiles(knobs: Knobs, problem: Problem) -> int:
 
 def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """A permutation of each operand's buffer, where its rows have several chunks."""
-    shape = Shape(knobs, problem.contraction.element, problem.contraction.accumulator)
+    shape = Shape.of(knobs, problem)
     chunks = knobs["block_k"] * shape.nbytes // lds_swizzle.CHUNK
     if chunks < 2 or chunks & (chunks - 1):
         return ()
@@ -232,6 +264,10 @@ def swizzles(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         if masks:
             buffer = f"buffer={number} " if number else ""
             found.append(f"swizzle{{{buffer}rows={','.join(map(str, masks))}}}")
+    if knobs["shuffle"] and not shape.shuffles_in_tiles:
+        bits = (knobs["wave_n"] * dtypes.lookup(shape.output).bytes // VECTOR_BYTES).bit_length() - 1
+        masks = tuple(1 << bit for bit in range(min(3, bits)))  # the row modulo 8: 128 bytes, what all banks have
+        found += [f"swizzle{{buffer=2 rows={','.join(map(str, masks))}}}"] if masks else []
     return tuple(found)
 
 

@@ -82,7 +82,7 @@ def whole_pieces(knobs: Knobs, problem: Problem) -> bool:
     Otherwise some load again what others have; and shorter pieces, where they are turned, cannot avoid conflicts.
     """
     c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
-    threads, depth = matrix.Shape(knobs, c.element, c.accumulator).waves * matrix.LANES, knobs["block_k"]
+    threads, depth = matrix.Shape.of(knobs, problem).waves * matrix.LANES, knobs["block_k"]
     for rows, is_turned in ((knobs["block_m"], c.layout[:1] == "t"), (knobs["block_n"], c.layout[1:] == "n")):
         wide, deep = matrix.turned_piece(rows, depth, nbytes, threads) if is_turned else (1, lds_swizzle.CHUNK)
         if deep != lds_swizzle.CHUNK or rows * depth * nbytes % (wide * deep * threads):
@@ -104,8 +104,8 @@ def fixed(problem: Problem, target: Target) -> dict[str, Any]:
     depth = matrix.DEPTHS[c.element, 16]
     return {
         "block_k": max(depth, min(matrix.LINE // nbytes, 1 << (c.k - 1).bit_length())), "mfma": 16,
-        "run": min(4, max(1, 16 // wide // 4)), "swizzle": True, "padding": 0, "stages": 1, "prefetch": True,
-        "ahead": 0, "ping_pong": False, "fences": True, "buffers": True, "raster_m": 4,
+        "run": min(4, max(1, 16 // wide // 4)), "shuffle": False, "swizzle": True, "padding": 0,
+        "stages": 1, "prefetch": True, "ahead": 0, "ping_pong": False, "fences": True, "buffers": True, "raster_m": 4,
         "chiplets": int(target.facts["chiplets"]), "persistent": 0, "split_k": 1, "stream_k": 0,
     }  # fmt: skip
 
@@ -113,7 +113,7 @@ def fixed(problem: Problem, target: Target) -> dict[str, Any]:
 def prediction(knobs: Knobs, problem: Problem, target: Target) -> Prediction:
     """What the model says of full knobs."""
     c = problem.contraction
-    shape = matrix.Shape(knobs, c.element, c.accumulator)
+    shape = matrix.Shape.of(knobs, problem)
     rows = {(int(row["m"]), str(row["element"])): row for row in target.facts["matrix"]}
     row = rows.get((knobs["mfma"], c.element)) or rows[knobs["mfma"], "f16"]
     return predict(

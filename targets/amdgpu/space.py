@@ -76,7 +76,7 @@ def why(full_knobs: Knobs, given: Knobs, problem: Problem, target: Target) -> It
     """What the knobs come to, and how the default's were chosen."""
     if full_knobs["cores"] != "matrix":
         return
-    shape = matrix.Shape(full_knobs, problem.contraction.element, problem.contraction.accumulator)
+    shape = matrix.Shape.of(full_knobs, problem)
     yield (
         f"comes to   {shape.waves} waves a workgroup, {shape.lds_bytes} bytes of workgroup memory (of "
         f"{target.facts['shared_static_max']}), some {shape.registers} vector registers (of "

@@ -1,4 +1,6 @@
 // RUN: lower opt %S/Inputs/wave.mlir --pass-pipeline='builtin.module(map-lanes{run=2})' | filecheck %s
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},map-lanes{shuffle=true})' | filecheck %s --check-prefix=SHUFFLE
+// RUN: not lower opt %S/Inputs/wave.mlir --pass-pipeline='builtin.module(map-lanes{first=a shuffle=true})' 2>&1 | filecheck %s --check-prefix=ALONG
 // RUN: lower opt %S/Inputs/wave.mlir --pass-pipeline='builtin.module(map-lanes{first=a})' | filecheck %s --check-prefix=A
 // RUN: not lower opt %S/Inputs/wave.mlir --pass-pipeline='builtin.module(map-lanes{run=4})' 2>&1 | filecheck %s --check-prefix=WIDE
 // RUN: lower opt %S/Inputs/wave.mlir --pass-pipeline='builtin.module(map-lanes{size=32})' | filecheck %s --check-prefix=BIG
@@ -24,6 +26,17 @@
 // WIDE: 32 rows of the first operand are no multiple of 64
 
 // BIG: amdgpu.mfma 32x32x8
+
+// f32 does not fit into the f16 tiles: a buffer of its own, of one wave's 16 rows; then whole rows of 128 bytes.
+// SHUFFLE: memref<16x32xf32, #gpu.address_space<workgroup>>)
+// SHUFFLE: gpu.barrier
+// SHUFFLE: vector.store %{{.*}} : memref<16x32xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+// SHUFFLE: vector.store
+// SHUFFLE: %[[LINE:.*]] = vector.load %{{.*}} : memref<16x32xf32, #gpu.address_space<workgroup>>, vector<4xf32>
+// SHUFFLE: vector.shape_cast %[[LINE]]
+// SHUFFLE: vector.transfer_write %{{.*}} : vector<1x4xf32>, memref<32x32xf32>
+// ALONG: the runs of lanes do not lie along the rows of what is written
+
 // RUN: not lower opt %s --pass-pipeline='builtin.module(map-lanes)' 2>&1 | filecheck %s --check-prefix=THREAD
 
 // What one thread multiplies is no wave's.

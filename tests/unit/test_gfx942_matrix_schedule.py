@@ -6,6 +6,7 @@ import hashlib
 from functools import cache
 from itertools import product
 
+import numpy as np
 import pytest
 
 from lowering import dtypes, problem, targets, verify
@@ -17,7 +18,9 @@ from lowering.passes.common.backend import BACKEND
 from lowering.problem import from_text
 from lowering.targets.amdgpu import lds_swizzle, matrix, space
 from lowering.targets.amdgpu.emulated import Emulated
+from lowering.targets.amdgpu.emulator.emulator import Emulator, Options
 from lowering.targets.amdgpu.emulator.image import load
+from lowering.targets.amdgpu.emulator.statistics import Statistics
 from lowering.targets.amdgpu.main_loop import main_loop
 
 CHIP = targets.load("gfx942")
@@ -149,6 +152,32 @@ def test_workgroups_that_make_one_tile_after_the_other(knobs):
     assert not wrong(of, binary)
 
 
+@pytest.mark.parametrize(
+    ("element", "layout", "knobs"),
+    [("f16", "nt", {}), ("f16", "nn", {"swizzle": False, "padding": 8}), ("bf16", "nt", {"mfma": 32, "wave_n": 64}),
+     ("i8", "tt", {}),
+     ("f32", "nt", {}), ("i8", "nt", {"stages": 2}), ("f64", "nt", {"block_k": 16}), ("f16", "tn", {"stream_k": 1}),
+     ("f16", "nt", {"prefetch": False, "buffers": False, "run": 1})],
+)  # fmt: skip
+def test_results_that_go_through_workgroup_memory(element, layout, knobs):
+    of = problem.from_shape(130, 200, 128, element, layout=layout, batch=2)
+    assert not wrong(of, built(of, **{**SMALL, "shuffle": True, **knobs}))
+
+
+def test_shuffled_results_fill_whole_lines():
+    of, touched = problem.from_shape(128, 128, 64, "f16", layout="nt"), {}
+    for shuffle in (False, True):
+        binary = built(of, block_m=64, block_n=128, wave_m=32, wave_n=64, shuffle=shuffle)
+        counted, (launch,) = Statistics(), binary.launches
+        buffers = [np.zeros(each.shape, np.float16) for each in of.arguments]
+        options = Options(watcher=counted)
+        Emulator(binary.image).launch(None, launch.grid, launch.block, buffers, launch.shared_bytes, options)
+        rows = [each for each in counted.memory.values() if "_store_" in each.instruction.name]
+        touched[shuffle] = sum(each.lines[128] for each in rows) / sum(each.ideal[128] for each in rows)
+        assert all(each.taken == each.least for each in counted.lds.values())
+    assert touched == {False: 2.0, True: 1.0}
+
+
 @pytest.mark.parametrize("shared", [{"stream_k": 1}, {"split_k": 2}, {"split_k": 8}], ids=str)
 @pytest.mark.parametrize("knobs", [{}, {"prefetch": False, "buffers": False}], ids=str)
 @pytest.mark.parametrize(
@@ -221,6 +250,11 @@ def test_a_product_is_added_to_what_is_there(knobs):
         ({"stream_k": 1, "stages": 2}, "split_k and stream_k take stages=1, found 2"),
         ({"stream_k": 1, "split_k": 2}, "the steps of a tile are shared out once: by split_k or by stream_k"),
         ({"stream_k": 1, "persistent": 1}, "stream_k is persistent itself"),
+        ({"shuffle": True, "stages": 2}, "shuffle takes stages=1, found 2"),
+        (
+            {"shuffle": True, "wave_n": 16, "block_n": 64, "run": 1},
+            "shuffle gives 64 lanes 16 bytes each, of 32",
+        ),
         ({"swizzle": True, "padding": 8}, "rows are either permuted or padded"),
         ({"cores": "tensor"}, "cores is matrix or vector, found 'tensor'"),
         ({"cores": "matrix", "thread_m": 4}, "there is no knob 'thread_m' for matrix cores"),
