@@ -28,6 +28,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.amdgpu.matrix_layout import LANES
+from lowering.passes.gpu.direct_copies import WAIT
 from lowering.passes.gpu.fill_ahead import reads_tile
 from lowering.passes.gpu.index import launch_of, linear
 from lowering.passes.gpu.prefetch import body_of, k_loop
@@ -91,7 +92,7 @@ def part(loop: Any) -> None:
     multiplied = products(loop)
     first = multiplied[0]
     for op in body_of(loop)[:-1]:
-        if op not in multiplied:
+        if op not in multiplied and op.name != WAIT:
             op.move_before(first)
     with ir.InsertionPoint(first):
         mlir.dialect("gpu").BarrierOp()

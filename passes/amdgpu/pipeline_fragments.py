@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 from lowering import find
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.passes.amdgpu.fence_products import clusters
+from lowering.passes.gpu.direct_copies import GATHER
 from lowering.passes.gpu.prefetch import READS, WRITES, in_workgroup
 
-STOPS = frozenset({"gpu.barrier", "scf.for", "scf.if", "scf.while"})
+STOPS = frozenset({GATHER, "gpu.barrier", "scf.for", "scf.if", "scf.while"})
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ after:   gpu.barrier                                                    // the t
          %row = load %w[PLACE(%lane floordiv 8, 8 * (%lane mod 8))]
          transfer_write %row, %C[%i + %lane floordiv 8, %j + 8 * (%lane mod 8)]         // 8 rows, 128 bytes of each
 
-What one instruction has of rows goes through at once, and then the next. A wave's accesses of workgroup memory are done
-in their order, so that its own need no barriers. The memory is a buffer of the tiles that has the written type, where
-there is one that is large enough (a swizzle of it holds here too), and a new one otherwise.
+What one instruction has of rows goes through at once, and then the next. The hardware does a wave's accesses of
+workgroup memory in their order, so that its own need no barriers; the compiler is told where lanes meet. The memory is
+a buffer of the tiles that has the written type, where there is one that is large enough (a swizzle of it holds here
+too), and a new one otherwise.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lowering.passes.gpu.index import launch_of, linear
 from lowering.passes.gpu.promote import VECTOR_BYTES, WORKGROUP, attribution
 from lowering.passes.gpu.swizzle import buffers
 
+ACQUIRE, RELEASE = 4, 5  # of LLVM's atomic orderings
 Axes = tuple[str | None, ...]
 
 
@@ -86,10 +88,25 @@ def shuffled(wave: Wave, op: Any) -> None:
                 row, column = wave.layout.second_row(0, within), wave.layout.run_start(run, within)
                 for first in range(0, wave.layout.width, piece):
                     vector.StoreOp(part(own, first, piece), buffer, place(row, column + first))
+            meet()
             for first in range(0, rows * extent // piece, LANES):
                 loaded = vector.LoadOp(whole, buffer, place(row_of(within + first), column_of(within + first))).result
                 along, across = (column_of(lane + first), piece), (row_of(lane + first) + tile * rows, 1)
                 wave.write_piece(op, loaded, axes, {wave.along: along, wave.across: across})
+            meet()
+
+
+def meet() -> None:
+    """Lets the lanes of a wave meet; this becomes no instruction.
+
+    LLVM looks at one lane: without the fences it moves accesses past each other that meet in other lanes, and without
+    the barrier, which is convergent, into branches that some lanes take first.
+    """
+    llvm = mlir.dialect("llvm")
+    i64 = ir.IntegerType.get_signless(64)
+    llvm.FenceOp(ir.IntegerAttr.get(i64, RELEASE), syncscope="wavefront")
+    mlir.dialect("rocdl").WaveBarrierOp()
+    llvm.FenceOp(ir.IntegerAttr.get(i64, ACQUIRE), syncscope="wavefront")
 
 
 def part(value: Any, first: int, count: int) -> Any:

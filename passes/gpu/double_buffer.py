@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
+from lowering.passes.gpu.direct_copies import GATHER, buffer_operand
 from lowering.passes.gpu.index import launch_of, linear, number
 from lowering.passes.gpu.prefetch import body_of, in_workgroup, k_loop
 from lowering.passes.gpu.swizzle import ACCESSES, accesses, buffers
@@ -72,7 +73,7 @@ def objection(loop: Any) -> str | None:
         for op in accesses(tile):
             if loop not in find.parents(op):
                 return f"{op.name} uses a tile outside of the loop: double-buffer before prefetch"
-            if op.name not in ACCESSES:
+            if op.name not in (*ACCESSES, GATHER):
                 return f"{op.name} uses a tile, and cannot be moved"
     if len(barriers(loop)) != 2:
         return f"looked for a barrier before the copies and one behind and found {len(barriers(loop))}"
@@ -102,7 +103,7 @@ def double(loop: Any) -> None:
     for tile in tiles_of(loop):
         rows, *rest = tile.type.shape
         for op in accesses(tile):
-            first = ACCESSES[op.name] + 1
+            first = 1 + (buffer_operand(op) if op.name == GATHER else ACCESSES[op.name])
             with ir.InsertionPoint(op):
                 op.operands[first] = arith.AddIOp(op.operands[first], arith.MulIOp(turn, number(rows)).result).result
         tile.set_type(ir.MemRefType.get([2 * rows, *rest], tile.type.element_type, memory_space=tile.type.memory_space))

@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
+from lowering.passes.gpu.direct_copies import GATHER, WAIT
 from lowering.passes.gpu.prefetch import READS, WRITES, body_of, copies, in_workgroup, k_loop, keep_marks, too_short
 
 
@@ -76,7 +77,7 @@ def objection(loop: Any) -> str | None:
 
 def fills(op: Any) -> bool:
     """Whether an op writes workgroup memory."""
-    return op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]])
+    return op.name == GATHER or (op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]]))
 
 
 def reads_tile(op: Any) -> bool:
@@ -93,12 +94,12 @@ def rotate(loop: Any) -> None:
     low, high, step = list(loop.operands)[:3]
     ops, block = body_of(loop), loop.regions[0].blocks[0]
     at = next(number for number, op in enumerate(ops) if op.name == "gpu.barrier")
-    fill = ops[:at]
+    fill, waits = [op for op in ops[:at] if op.name != WAIT], [op for op in ops[:at] if op.name == WAIT]
     use = [*(op for op in fill if not fills(op)), *ops[at + 1 :]]  # what both need is computed for both
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     results = list(list(block.operations)[-1].operands)
     with ir.InsertionPoint(loop):
-        copies(fill, {counter: low})
+        copies([*fill, *waits], {counter: low})
         gpu.BarrierOp()
         end = arith.SubIOp(high, step).result
         new = scf.ForOp(low, end, step, list(loop.operands)[3:])
@@ -109,6 +110,7 @@ def rotate(loop: Any) -> None:
         copies(fill, {counter: arith.AddIOp(new.induction_variable, step).result})
         values = dict(zip((counter, *carried), (new.induction_variable, *new.inner_iter_args), strict=True))
         values |= copies(use, values)
+        copies(waits, {})  # for direct copies, which are under way while the products are made
         gpu.BarrierOp()
     for index, value in enumerate(results):
         close.operation.operands[index] = values.get(value, value)

@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Literal
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
+from lowering.passes.gpu import direct_copies
 from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, launch_of, linear
 
 VECTOR_BYTES = 16  # the widest load of a thread on both families
@@ -39,9 +40,11 @@ WORKGROUP = "#gpu.address_space<workgroup>"
 
 @dataclass(frozen=True)
 class Promote(Pass):
-    """`operands` names the inputs of the contraction; `padding` is how many elements a transposed row is longer by.
+    """`operands` names the inputs of the contraction; `padding` is how many elements a row of the buffer is longer by.
 
-    `k`: whether K is the buffer's first dimension or its last. `widen`: whether the buffer holds widened elements.
+    It is for rows that are transposed, and with K last for all. `k`: whether K is the buffer's first dimension or its
+    last. `widen`: whether the buffer holds widened elements.
+    `direct`: tiles that can be are copied by no register (`direct_copies.py`).
     """
 
     name: ClassVar[str] = "promote"
@@ -49,6 +52,7 @@ class Promote(Pass):
     padding: int = 0
     k: Literal["first", "last"] = "first"
     widen: bool = True
+    direct: bool = False
 
     def __post_init__(self) -> None:
         if self.padding < 0:
@@ -67,6 +71,8 @@ class Promote(Pass):
             if all(is_buffer_read(op) and op is not None and not from_threads(op.operands[0], launch) for op in reads):
                 yield from (cls(names, padding) for padding in (4, 0))
                 yield cls(names, 0, "last", False)
+                if target.family == "amdgpu":
+                    yield cls(names, 0, "last", False, True)
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
@@ -78,7 +84,7 @@ class Promote(Pass):
         with mlir.scope():
             before = place(contract, launch)
             tiles = [tile_of(contract, "ab".index(name), launch, before, self) for name in self.operands]
-            copy(tiles, launch, before)
+            copy(tiles, launch, before, self.direct)
             for tile in tiles:
                 redirect(tile, contract)
         mlir.run(module, "canonicalize,cse")
@@ -129,7 +135,7 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any, how: Promote)
     extents = spans(op, local, launch)
     order = buffer_order(op, contract, operand, extents, how.k)
     shape = [extents[dim] for dim in order]
-    shape[-1] += how.padding if order[-1] != rank - 1 else 0
+    shape[-1] += how.padding if how.k == "last" or order[-1] != rank - 1 else 0
     early, later = (casts, ()) if how.widen else ((), casts)
     element = (early[-1] if early else op).results[0].type.element_type
     buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
@@ -206,19 +212,25 @@ def attribution(launch: Any, kind: Any) -> Any:
     return body.add_argument(kind, ir.Location.unknown())
 
 
-def copy(tiles: list[Tile], launch: Any, before: Any) -> None:
-    """Emits the loads of all tiles, and the stores between two barriers."""
+def copy(tiles: list[Tile], launch: Any, before: Any, direct: bool) -> None:
+    """Emits the loads of all tiles, and the stores between two barriers; direct copies between them, too."""
     threads = prod(linear(size).constant for size in list(launch.operands)[3:6])
     thread = launch.regions[0].blocks[0].arguments[3]
     gpu = mlir.dialect("gpu")
     with ir.InsertionPoint(before):
         pieces: list[tuple[Tile, list[Any], Any]] = []
-        for tile in tiles:
+        straight = [tile for tile in tiles if direct and direct_copies.suits(tile, threads)]
+        for tile in (each for each in tiles if each not in straight):
             sizes = piece_sizes(tile, threads)
             pieces += [(tile, ids, load(tile, ids, sizes)) for ids in split(tile, thread, threads, sizes)]
         gpu.BarrierOp()
+        for tile in straight:
+            dword = [*(1 for _ in tile.extents[:-1]), direct_copies.DWORD // tile.buffer.type.element_type.width]
+            direct_copies.emit_copies(tile, thread, threads, split(tile, thread, threads, dword))
         for tile, ids, piece in pieces:
             store(tile, ids, piece)
+        if straight:
+            direct_copies.wait()
         gpu.BarrierOp()
 
 

@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import emit, known_divisor, linear
+from lowering.passes.common.slices import apply
+from lowering.passes.gpu.direct_copies import DWORD, GATHER, LANES, buffer_operand
+from lowering.passes.gpu.index import emit, known_divisor, launch_of, linear
 from lowering.passes.gpu.map_threads import is_launch
 
 CHUNK_BYTES = 16  # the widest access of a lane, and what banks are given out by
@@ -63,7 +65,7 @@ class Swizzle(Pass):
             raise PassError(reason, str(launches[0].location))
         with mlir.scope():
             for op in accesses(buffer):
-                move(op, self.rows)
+                (turn if op.name == GATHER else move)(op, self.rows)
         mlir.run(module, "canonicalize,cse")
 
 
@@ -93,6 +95,8 @@ def objection(buffer: Any) -> str | None:
     if len(buffer.type.shape) != 2 or chunks(buffer) == 1:
         return f"a row of {buffer.type} is no power of two of chunks of {CHUNK_BYTES} bytes"
     for op in accesses(buffer):
+        if op.name == GATHER:
+            continue
         if op.name not in ACCESSES:
             return f"{op.name} uses the buffer, and cannot be moved"
         width = width_of(op)
@@ -117,17 +121,37 @@ def move(op: Any, rows: tuple[int, ...]) -> None:
     """Gives an access its permuted column."""
     first = ACCESSES[op.name] + 1
     buffer, row, column = list(op.operands)[first - 1 : first + 2]
-    arith, affine = mlir.dialect("arith"), mlir.dialect("affine")
-    d0, d1, size = ir.AffineExpr.get_dim(0), ir.AffineExpr.get_dim(1), chunk_elements(buffer)
     with ir.InsertionPoint(op):
-        chunk = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [ir.AffineExpr.get_floor_div(d0, size)]), [column]).result
-        row = emit(linear(row))
-        for bit, mask in enumerate(rows):
-            chunk = arith.XOrIOp(chunk, hash_bit(row, mask, bit)).result
-        inner = ir.AffineExpr.get_mod(d1, size)
-        op.operands[first + 1] = affine.AffineApplyOp(
-            ir.AffineMap.get(2, 0, [d0 * size + inner]), [chunk, column]
-        ).result
+        op.operands[first + 1] = permuted(row, column, chunk_elements(buffer), rows)
+
+
+def permuted(row: Any, column: Any, size: int, rows: tuple[int, ...]) -> Any:
+    """The column that an element of a row goes to, and the one that comes to its place."""
+    arith, affine = mlir.dialect("arith"), mlir.dialect("affine")
+    d0, d1 = ir.AffineExpr.get_dim(0), ir.AffineExpr.get_dim(1)
+    chunk = affine.AffineApplyOp(ir.AffineMap.get(1, 0, [ir.AffineExpr.get_floor_div(d0, size)]), [column]).result
+    row = emit(linear(row))
+    for bit, mask in enumerate(rows):
+        chunk = arith.XOrIOp(chunk, hash_bit(row, mask, bit)).result
+    inner = ir.AffineExpr.get_mod(d1, size)
+    return affine.AffineApplyOp(ir.AffineMap.get(2, 0, [d0 * size + inner]), [chunk, column]).result
+
+
+def turn(op: Any, rows: tuple[int, ...]) -> None:
+    """Makes each lane of a direct copy read what belongs to its place, which is the wave's place and its own."""
+    arith, first = mlir.dialect("arith"), buffer_operand(op)
+    buffer, row, column = list(op.operands)[first : first + 3]
+    launch = launch_of(op)
+    assert launch is not None
+    thread, length = launch.regions[0].blocks[0].arguments[3], buffer.type.shape[-1]
+    d0, d1, width = ir.AffineExpr.get_dim(0), ir.AffineExpr.get_dim(1), DWORD // buffer.type.element_type.width
+    at = d1 + ir.AffineExpr.get_mod(d0, LANES) * width
+    with ir.InsertionPoint(op):
+        over = apply(ir.AffineExpr.get_floor_div(at, length), [thread, column])
+        mine = apply(ir.AffineExpr.get_mod(at, length), [thread, column])
+        its_row = arith.AddIOp(row, over).result
+        moved = arith.SubIOp(permuted(its_row, mine, chunk_elements(buffer), rows), mine).result
+        op.operands[first - 1] = arith.AddIOp(op.operands[first - 1], moved).result
 
 
 def hash_bit(row: Any, mask: int, bit: int) -> Any:

@@ -34,6 +34,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("wave_n", (64, 128, 32, 16), "columns of C a wave keeps"),
     Knob("mfma", (16, 32), "rows and columns of one matrix instruction"),
     Knob("run", (2, 1, 4), "quads of C that a lane has side by side: four columns each"),
+    Knob("direct", (False, True), "copies to workgroup memory by no register, of tiles that divide and have K last"),
     Knob("shuffle", (False, True), "C is written through workgroup memory, as whole rows of a wave's tile"),
     Knob("swizzle", (True, False), "16-byte chunks of workgroup memory are permuted, so that no access conflicts"),
     Knob("padding", (0, 8), "elements by which a row of workgroup memory is longer, instead of permuting"),
@@ -212,12 +213,13 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     values = {"run": knobs["run"], "shuffle": "true", "size": knobs["mfma"]}
     given = " ".join(f"{name}={values[name]}" for name, wanted in options.items() if wanted)
     lanes = f"{{{given}}}" if given else ""
+    direct = "direct=true " if knobs["direct"] else ""
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
     whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
     stream = knobs["stream_k"] * int(target.facts["compute_units"])
     ahead = knobs["stages"] > 2 and whole > 1
-    prefetch = knobs["prefetch"] and whole > 1 + ahead
+    prefetch = knobs["prefetch"] and whole > 1 + ahead and not all(straight(knobs, problem))
     trips = whole - ahead - prefetch  # of the loop that is left
     workgroups = knobs["persistent"] * int(target.facts["compute_units"])
     return (
@@ -225,7 +227,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         "map-blocks",
         *((f"rasterise{{chiplets={knobs['chiplets']} rows={knobs['raster_m']}}}",) if raster else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={target.facts['wave_size']}}}",
-        f"promote{{k=last{padding} widen=false}}",
+        f"promote{{{direct}k=last{padding} widen=false}}",
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
         *((f"split-k{{parts={knobs['split_k']}}}",) if knobs["split_k"] > 1 and whole > 1 else ()),
@@ -241,6 +243,19 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < tiles(knobs, problem) else ()),
         *simt.TO_KERNELS,
     )
+
+
+def straight(knobs: Knobs, problem: Problem) -> tuple[bool, bool]:
+    """Whether A's and B's tiles are copied by no register: what `direct_copies.suits` says of them."""
+    c, shape = problem.contraction, Shape.of(knobs, problem)
+    left, right = c.layout
+    nbytes, depth, threads = shape.nbytes, knobs["block_k"], shape.waves * LANES
+    whole = knobs["direct"] and c.k % depth == 0 and nbytes <= 4 and not knobs["padding"]
+
+    def suits(extent: int, rows: int, k_last: bool) -> bool:
+        return whole and k_last and extent % rows == 0 and rows * depth * nbytes % (4 * threads) == 0
+
+    return suits(c.m, knobs["block_m"], left == "n"), suits(c.n, knobs["block_n"], right == "t")
 
 
 def tiles(knobs: Knobs, problem: Problem) -> int:

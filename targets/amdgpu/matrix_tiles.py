@@ -104,7 +104,7 @@ def fixed(problem: Problem, target: Target) -> dict[str, Any]:
     depth = matrix.DEPTHS[c.element, 16]
     return {
         "block_k": max(depth, min(matrix.LINE // nbytes, 1 << (c.k - 1).bit_length())), "mfma": 16,
-        "run": min(4, max(1, 16 // wide // 4)), "shuffle": False, "swizzle": True, "padding": 0,
+        "run": min(4, max(1, 16 // wide // 4)), "direct": False, "shuffle": False, "swizzle": True, "padding": 0,
         "stages": 1, "prefetch": True, "ahead": 0, "ping_pong": False, "fences": True, "buffers": True, "raster_m": 4,
         "chiplets": int(target.facts["chiplets"]), "persistent": 0, "split_k": 1, "stream_k": 0,
     }  # fmt: skip

@@ -18,6 +18,7 @@ from lowering.passes.common.backend import BACKEND
 from lowering.problem import from_text
 from lowering.targets.amdgpu import lds_swizzle, matrix, space
 from lowering.targets.amdgpu.emulated import Emulated
+from lowering.targets.amdgpu.emulator.decode import reachable
 from lowering.targets.amdgpu.emulator.emulator import Emulator, Options
 from lowering.targets.amdgpu.emulator.image import load
 from lowering.targets.amdgpu.emulator.statistics import Statistics
@@ -162,6 +163,33 @@ def test_workgroups_that_make_one_tile_after_the_other(knobs):
 def test_results_that_go_through_workgroup_memory(element, layout, knobs):
     of = problem.from_shape(130, 200, 128, element, layout=layout, batch=2)
     assert not wrong(of, built(of, **{**SMALL, "shuffle": True, **knobs}))
+
+
+def test_the_compiler_does_not_move_what_meets_in_other_lanes():
+    """One column: most lanes store nothing, and would be taken through the next round before the others read."""
+    of = problem.from_shape(32, 1, 1, "f16")
+    tile = {"block_m": 32, "block_n": 32, "wave_m": 32, "wave_n": 32, "block_k": 16}
+    assert not wrong(of, built(of, **tile, shuffle=True, buffers=False))
+
+
+@pytest.mark.parametrize(
+    ("element", "layout", "knobs"),
+    [("f16", "nt", {}), ("f16", "nt", {"stages": 2}), ("bf16", "nt", {"stages": 3}), ("i8", "nt", {"stages": 3}),
+     ("f16", "nt", {"stages": 3, "ping_pong": True}), ("f16", "nn", {}), ("f32", "tt", {"ahead": 1}),
+     ("f8E4M3FNUZ", "nt", {"swizzle": False}), ("f64", "nt", {"block_k": 16}), ("f16", "nt", {"split_k": 2})],
+)  # fmt: skip
+def test_copies_by_no_register(element, layout, knobs):
+    of = problem.from_shape(128, 128, 512, element, layout=layout)
+    binary = built(of, **{**SMALL, "direct": True, **knobs})
+    image = load(binary.image)
+    names = [one.name for one in reachable(image.code, image.kernel(binary.launches[0].kernel).descriptor.entry)]
+    assert ("global_load_lds_dword" in names) == (element != "f64")
+    assert not wrong(of, binary)
+
+
+def test_ragged_tiles_are_copied_by_registers():
+    of = problem.from_shape(100, 128, 256, "f16", layout="nt")
+    assert not wrong(of, built(of, **SMALL, direct=True))
 
 
 def test_shuffled_results_fill_whole_lines():

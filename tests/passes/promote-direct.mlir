@@ -1,0 +1,29 @@
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false})' | filecheck %s
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,swizzle{rows=1,2,4})' | filecheck %s --check-prefix=SWIZZLE
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},double-buffer,fill-ahead)' | filecheck %s --check-prefix=AHEAD
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last padding=8 widen=false})' | filecheck %s --check-prefix=PADDED
+
+// A dword a lane: 16 copies of 256 bytes for each tile of 32 x 64, between the barriers, and a wait for them.
+// CHECK: scf.for
+// CHECK-NOT: vector.store
+// CHECK: gpu.barrier
+// CHECK-COUNT-32: amdgpu.gather_to_lds {{.*}} : vector<2xf16>, memref<32x256xf16>, memref<32x64xf16, #gpu.address_space<workgroup>>
+// CHECK: amdgpu.memory_counter_wait load(0)
+// CHECK-NEXT: gpu.barrier
+
+// Where they go stays; what each lane reads is what belongs there.
+// SWIZZLE: arith.xori
+// SWIZZLE: %[[MOVED:.*]] = arith.subi
+// SWIZZLE: %[[COLUMN:.*]] = arith.addi %{{.*}}, %[[MOVED]]
+// SWIZZLE: amdgpu.gather_to_lds %arg0[%{{.*}}, %[[COLUMN]]], %arg15
+
+// The wait stands behind the products that the copies run beside.
+// AHEAD: scf.for
+// AHEAD: amdgpu.gather_to_lds
+// AHEAD-NOT: amdgpu.memory_counter_wait
+// AHEAD: vector.contract
+// AHEAD-NEXT: amdgpu.memory_counter_wait load(0)
+// AHEAD-NEXT: gpu.barrier
+
+// Rows that are longer than the tile's cannot be filled in their order.
+// PADDED-NOT: amdgpu.gather_to_lds
