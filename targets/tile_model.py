@@ -57,6 +57,10 @@ class Tiling:
     read_bytes: int = WIDE  # of one read of workgroup memory by a lane
     rows: int = 1  # of tiles that are walked together
     chiplets: int = 1  # whether neighbouring tiles were brought to one chiplet
+    parts: int = 1  # workgroups that share the steps of a tile, whose sums a second launch adds up
+    stream: int = 0  # workgroups a compute unit that share all steps alike; 0: a tile, or a part of one, each
+    persistent: int = 0  # workgroups a compute unit that make all tiles in turn; 0: as many as there are
+    accumulator_bytes: int = 4
 
     @property
     def waves(self) -> int:
@@ -69,9 +73,14 @@ class Tiling:
         return ceil(self.m / self.block[0]), ceil(self.n / self.block[1])
 
     @property
-    def groups(self) -> int:
-        """Workgroups."""
+    def tiles(self) -> int:
+        """Tiles of C."""
         return self.grid[0] * self.grid[1] * self.batch
+
+    @property
+    def groups(self) -> int:
+        """Tiles, and parts of them, that a workgroup each makes where none makes several."""
+        return self.tiles * self.parts
 
     @property
     def flops(self) -> int:
@@ -102,8 +111,10 @@ def predict(t: Tiling, target: Target) -> Prediction:
     """The time of a launch. Raises KeyError where the chip's file lacks a number."""
     facts: Mapping[str, Any] = target.facts
     units, simds = int(facts["compute_units"]), int(facts["simds_per_compute_unit"])
-    resident = min(fits(t, facts), ceil(t.groups / units))
-    steps, rounds = ceil(t.k / t.block[2]), ceil(t.groups / units)
+    resident = min(fits(t, facts), ceil(t.groups / units), t.stream or t.persistent or t.groups)
+    steps, rounds = ceil(ceil(t.k / t.block[2]) / t.parts), ceil(t.groups / units)
+    # what each compute unit makes: whole tiles or parts, or its share of all steps to a step
+    share = max(1.0, t.groups * steps / units) if t.stream else float(steps * rounds)
     multiply = matrix_clocks(t) / min(t.waves * resident, simds)
     shared = shared_clocks(t, facts)
     peak = float(facts["clock_peak"])
@@ -128,16 +139,26 @@ def predict(t: Tiling, target: Target) -> Prediction:
         "instruction issue": instructions / clock,
         "latency": alone / resident / clock,
     }
-    total = {name: each * steps * rounds for name, each in terms.items()}
-    loop = issue / clock * steps * rounds
+    total = {name: each * share for name, each in terms.items()}
+    loop = issue / clock * share
     compulsory = (t.m * t.k + t.k * t.n) * t.element_bytes * t.batch + t.m * t.n * t.output_bytes * t.batch
     total["device memory"] = compulsory / (HBM_SHARE * float(facts["memory_bandwidth"]))
     bound = max(total, key=lambda name: total[name])
     stored = t.block[0] * t.block[1] * t.output_bytes * busy / (HBM_SHARE * float(facts["memory_bandwidth"]))
-    fixed = LAUNCH + rounds / resident * (START / peak + stored)
+    starts = 1.0 if t.persistent or t.stream else rounds / resident
+    fixed = LAUNCH + starts * START / peak + rounds / resident * stored + sums(t, units, facts)
     return Prediction(
         max(loop, total["device memory"]) + fixed, t.flops, total, bound, rounds, t.groups / (rounds * units), clock
     )  # fmt: skip
+
+
+def sums(t: Tiling, units: int, facts: Mapping[str, Any]) -> float:
+    """Seconds of a second launch that adds up parts, and of writing and reading them; 0 where there are none."""
+    if t.parts == 1 and not t.stream:
+        return 0.0
+    kept = t.stream * units if t.stream else t.groups
+    moved = 2 * kept * t.block[0] * t.block[1] * t.accumulator_bytes
+    return LAUNCH + moved / (HBM_SHARE * float(facts["memory_bandwidth"]))
 
 
 def together(*clocks: float) -> float:

@@ -82,6 +82,25 @@ def test_more_work_takes_longer():
     assert predict(replace(LADDER, batch=2), CHIP).seconds > base
 
 
+FEW = replace(LADDER, m=512, n=512, k=65536)  # 16 tiles, on 304 units
+
+
+def test_few_deep_tiles_are_split():
+    whole, parts = predict(FEW, CHIP), predict(replace(FEW, parts=16), CHIP)
+    assert parts.seconds < whole.seconds / 4
+    assert predict(replace(FEW, stream=1), CHIP).seconds < whole.seconds / 4
+
+
+def test_what_is_split_costs_a_launch_and_its_sums():
+    assert predict(replace(LADDER, parts=2), CHIP).seconds > predict(LADDER, CHIP).seconds + 18e-6
+    assert predict(replace(LADDER, stream=1), CHIP).seconds > predict(LADDER, CHIP).seconds
+
+
+def test_shared_steps_leave_no_unit_idle():
+    ragged = replace(LADDER, m=128 * 305, n=128, k=1 << 16)  # a tile more than there are units
+    assert predict(replace(ragged, stream=1), CHIP).seconds < 0.6 * predict(replace(ragged, persistent=1), CHIP).seconds
+
+
 def test_the_bound_is_the_largest_term_and_terms_are_times():
     found = predict(LADDER, CHIP)
     assert found.bound == max(found.terms, key=lambda name: found.terms[name])
