@@ -131,20 +131,44 @@ BARE = {
 }  # fmt: skip
 
 
+EIGHT = {"block_m": 128, "block_n": 128, "wave_m": 32, "wave_n": 64}
+OTHERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("as the default has it", {}),
+    ("`double-buffer`", {"stages": 2}),
+    ("`double-buffer, fill-ahead`", {"stages": 3}),
+    ("`double-buffer, fill-ahead, ping-pong`", {"stages": 3, "ping_pong": True}),
+    ("`promote{direct=true}`, no `prefetch`", {"direct": True}),
+    ("the same with `double-buffer, fill-ahead`", {"direct": True, "stages": 3}),
+    ("`promote{padding=8}` for `swizzle`", {"swizzle": False, "padding": 8}),
+    ("`map-lanes{shuffle=true}`", {"shuffle": True}),
+    ("`persist`, a workgroup a unit", {"persistent": 1}),
+)
+
+
 def ladder() -> None:
-    """Prints a schedule that grows by one step a line."""
+    """Prints a schedule that grows by one step a line, and another with one thing done in another way."""
     row, knobs = Row(4096, 4096, 4096, "bf16", "nt"), dict(BARE)
-    print("| step added | VGPR | spills | loop | matrix | slack | LDS cycles | store lines | predicted |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(HEAD.format("step added"))
     for name, added in LADDER:
         knobs |= added
-        found = measured(row, knobs)
-        loop = found["loop"]
-        print(
-            f"| `{name}` | {found['registers']} | {found['spills']} | {loop['instructions']} | "
-            f"{loop['matrix share']:.0%} | {loop['load slack']} | {found['conflicts']:.2f}x | "
-            f"{found['store lines']:.2f}x | {found['predicted']['TFLOP/s']:.0f} TFLOP/s |"
-        )
+        print(rung(f"`{name}`", measured(row, knobs)))
+    print()
+    print(HEAD.format("instead"))
+    for name, changed in OTHERS:
+        print(rung(name, measured(row, EIGHT | changed)))
+
+
+HEAD = "| {} | VGPR | spills | loop | matrix | slack | LDS cycles | store lines | predicted |\n" + "|---" * 9 + "|"
+
+
+def rung(name: str, found: dict[str, Any]) -> str:
+    """One line of a ladder."""
+    loop = found["loop"]
+    return (
+        f"| {name} | {found['registers']} | {found['spills']} | {loop['instructions']} | {loop['matrix share']:.0%} | "
+        f"{loop['load slack']} | {found['conflicts']:.2f}x | {found['store lines']:.2f}x | "
+        f"{found['predicted']['TFLOP/s']:.0f} TFLOP/s |"
+    )
 
 
 def measured(row: Row, given: dict[str, Any]) -> dict[str, Any]:

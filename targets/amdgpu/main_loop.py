@@ -47,7 +47,8 @@ def main_loop(image: Image, kernel: str | None, target: Target) -> MainLoop | No
     found = [loop for loop in loops if any(one.opcode.is_matrix for one in loop)]
     if not found:
         return None
-    loop = max(found, key=lambda each: (sum(one.opcode.is_matrix for one in each), -len(each)))
+    inner = [each for each in found if not any(other is not each and set(other) < set(each) for other in found)]
+    loop = max(inner, key=lambda each: (sum(one.opcode.is_matrix for one in each), -len(each)))
     cycles = {row["name"]: int(row["cycles"]) for row in target.facts["matrix"]}
     loads, lds = slack(loop, cycles, "load"), slack(loop, cycles, "LDS")
     copies = sum(one.name.startswith("v_accvgpr") for one in loop)
