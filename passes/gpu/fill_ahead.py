@@ -68,6 +68,9 @@ def objection(loop: Any) -> str | None:
     fill, use = ops[: barriers[0]], ops[barriers[0] + 1 :]
     if not any(fills(op) for op in fill):
         return "the loop copies nothing to workgroup memory; promote does"
+    carried = list(loop.regions[0].blocks[0].arguments)[1:]
+    if any(operand in carried for op in fill for operand in op.operands):
+        return "the copies are of what another step has loaded: fill-ahead before prefetch"
     if any(fills(op) for op in use) or any(reads_tile(op) for op in fill):
         return "the barrier does not lie between the copies to workgroup memory and their use"
     if any(op.name in WRITES and not fills(op) for op in ops):

@@ -2,6 +2,7 @@
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},double-buffer,fill-ahead,prefetch)' | filecheck %s --check-prefix=THREE
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},fill-ahead)' 2>&1 | filecheck %s --check-prefix=SINGLE
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(fill-ahead)' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},double-buffer,prefetch,fill-ahead)' 2>&1 | filecheck %s --check-prefix=LATE
 
 // The first copies before the loop; in it those of the next step, and the barrier behind the use; the last use after it.
 // CHECK: gpu.launch
@@ -26,3 +27,4 @@
 
 // SINGLE: looked for one barrier in the loop and found 2; double-buffer leaves one
 // NONE: looked for one barrier in the loop and found 0
+// LATE: the copies are of what another step has loaded: fill-ahead before prefetch

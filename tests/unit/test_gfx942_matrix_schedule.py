@@ -46,11 +46,14 @@ def wrong(of: Problem, binary: Binary) -> list[str]:
 # --- what each step is for -------------------------------------------------------------------------------------------
 
 
+NEIGHBOURS = problem.from_shape(128, 128, 256, "f16", layout="nt")
+
+
 @cache
-def neighbours() -> dict[str, Binary | Failure]:
-    """What becomes of the default schedule with one step left out, or two exchanged."""
-    of = problem.from_shape(128, 128, 256, "f16", layout="nt")
-    steps = space.schedule({**SMALL, "run": 2}, of, CHIP).passes
+def neighbours(**knobs: object) -> dict[str, Binary | Failure]:
+    """What becomes of the default schedule, with some knobs, with one step left out or two exchanged."""
+    of = NEIGHBOURS
+    steps = space.schedule({**SMALL, "run": 2, **knobs}, of, CHIP).passes
     count = sum(not isinstance(step, BACKEND) for step in steps)
     found: dict[str, Binary | Failure] = {}
 
@@ -67,11 +70,23 @@ def neighbours() -> dict[str, Binary | Failure]:
     return found
 
 
-def test_what_is_left_out_or_exchanged_is_verified_or_fails_with_a_reason():
-    of = problem.from_shape(128, 128, 256, "f16", layout="nt")
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"stages": 3, "ping_pong": True},
+        {"shuffle": True, "stream_k": 1, "direct": True},
+        pytest.param({"stages": 3, "direct": True}, marks=pytest.mark.slow),
+        pytest.param({"split_k": 2, "shuffle": True}, marks=pytest.mark.slow),
+        pytest.param({"stages": 2, "ahead": 1, "swizzle": False, "padding": 8}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_what_is_left_out_or_exchanged_is_verified_or_fails_with_a_reason(knobs):
+    of = NEIGHBOURS
     judged: dict[str, list[str]] = {}
     optional: set[str] = set()
-    for name, outcome in neighbours().items():
+    for name, outcome in neighbours(**knobs).items():
         if isinstance(outcome, Failure):
             assert outcome.reason, name
             assert outcome.kind == "illegal", (name, outcome)
