@@ -17,6 +17,10 @@ partial sum rounds at all, and the error is zero: that is what the integer input
 7:e330, 2021; AMD's matrix instructions alike). A cut loses less than one unit in the last place of the largest term,
 twice the error of rounding to nearest, so on chips that have them u is doubled.
 
+**Rounded operands.** Where f32 operands may be multiplied with p = 11 bits (tf32), each is cut or rounded first: it is
+off by less than d = 2^(1-p) of itself, or where it is subnormal by less than s = 2^-136, a unit of the last bit that is
+kept there. A product is then off by (2 d + d^2) |a_k| |b_k| + s (|a_k| + |b_k|) + s^2 at most.
+
 **The reference** is a float64 sum of the same length, whose own error, g(n) with u = 2^-53, is added.
 
 **The epilogue** is evaluated in interval arithmetic (`intervals.py`), each op widened by the rounding of its type. The
@@ -38,7 +42,7 @@ from lowering import intervals
 from lowering import problem as problems
 from lowering.body import elementwise
 from lowering.core import Problem, Target
-from lowering.dtypes import lookup
+from lowering.dtypes import lookup, operand_mantissa
 from lowering.intervals import Array, Interval
 from lowering.program import Contract, Fill, Map, Positions
 
@@ -124,6 +128,9 @@ def bounded(problem: Problem, arithmetic: Arithmetic | None = None) -> bool:
 def exact(node: Contract, operands: Sequence[Array]) -> bool:
     """Whether all operands are integers so small that no sum of theirs can round, whichever element it is."""
     a, b, start = (float(np.abs(values).max(initial=0.0)) for values in operands)
+    kept = 2.0 ** (operand_mantissa(node.a.dtype, node.multiplied) + 1)
+    if node.multiplied and max(a, b) > kept:
+        return False
     small = a * b * prod(node.sizes[loop] for loop in node.dims.k) + start <= 2.0 ** (lookup(node.dtype).mantissa + 1)
     return small and all(integral(values) for values in operands)
 
@@ -139,13 +146,31 @@ def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithm
     underflow = length * float(least.smallest_subnormal)
     if how.denormals == "flushed":
         underflow = 2 * length * float(least.smallest_normal)
-    rounds = size > 2.0**precision if all(integral(x) for x in operands) else None
+    whole = all(integral(x) for x in operands) and not node.multiplied
+    rounds = size > 2.0**precision if whole else None
+    moved = operand_error(node, size, operands)
     if relative == np.inf:
         size[size > 0] = np.inf  # and no sum of zeros is anything but zero
     else:
         size *= relative if count else 0.0
     size += underflow
+    size += moved
     return size if rounds is None else np.where(rounds, size, 0.0)
+
+
+def operand_error(node: Contract, size: Array, operands: Sequence[Array]) -> Array | float:
+    """What rounding the operands adds to the error, by the derivation above; `size` is sum |a||b|."""
+    if not node.multiplied:
+        return 0.0
+    kept = operand_mantissa(node.a.dtype, node.multiplied)
+    each = 2.0**-kept
+    last = float(ml_dtypes.finfo(np.float32).smallest_normal) * each
+    largest = sum(float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for values in operands[:2])
+    length = prod(node.sizes[loop] for loop in node.dims.k)
+    return np.array((2 * each + each * each) * (1 + RELATIVE) * size + length * last * (largest + last))
+
+
+RELATIVE = 2.0**-10  # of the sum's own rounding, on top of the operands'
 
 
 def steps(node: Contract, started: bool) -> int:

@@ -57,6 +57,7 @@ class Contraction:
     accumulator: str
     output: str  # of the problem's result, after the epilogue
     accumulates: bool  # reads C instead of starting at zero
+    multiplied: str = ""  # tf32: f32 operands may be multiplied with 10 bits of mantissa (gfx942 calls it xf32)
 
     @property
     def flops(self) -> int:

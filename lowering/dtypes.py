@@ -78,7 +78,13 @@ ELEMENTS: tuple[str, ...] = (
     "f8E4M3FNUZ",
     "f8E5M2FNUZ",
 )  # what A and B may be made of
+ROUNDED: dict[str, int] = {"tf32": 10}  # f32 operands that may be multiplied with so many bits of mantissa
 OUTPUTS: tuple[str, ...] = ("f64", "f32", "f16", "bf16", "i8", "i32")  # what a result may be made of
+
+
+def operand_mantissa(element: str, multiplied: str) -> int:
+    """Bits of mantissa that the operands of a product keep, without the leading one."""
+    return ROUNDED.get(multiplied, DTYPES[element].mantissa)
 
 
 def is_small(name: str) -> bool:
@@ -92,7 +98,7 @@ def lookup(name: str) -> Dtype:
         return DTYPES[name]
     close = difflib.get_close_matches(name.lower(), [known.lower() for known in DTYPES], n=3, cutoff=0.6)
     spelt = [known for known in DTYPES if known.lower() in close]
-    hint = f"did you mean {' or '.join(spelt)}?" if spelt else f"known are {', '.join(ELEMENTS)}"
+    hint = f"did you mean {' or '.join(spelt)}?" if spelt else f"known are {', '.join((*ELEMENTS, *ROUNDED))}"
     raise UserError(f"there is no element type '{name}'; {hint}")
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from lowering import find, mlir
-from lowering.dtypes import DTYPES, ELEMENTS
-from lowering.program import Contract, Fill, Input, Map, Node, Positions
+from lowering.dtypes import DTYPES, ELEMENTS, ROUNDED
+from lowering.program import MULTIPLIED, Contract, Fill, Input, Map, Node, Positions
 from lowering.source import Source
 
 
@@ -131,8 +131,22 @@ def contract(op: Any, nodes: list[Node], strict: bool, source: Source, notes: li
         tuple(sizes[loop] for loop in order),
         (moved(first[1], order), moved(second[1], order), moved(c, order)),
         dtype,
+        multiplied(op, left.dtype, source),
     )
     return finished(node, nodes[2], find.element(op.operands[2]), notes, source, op)
+
+
+def multiplied(op: Any, element: str, source: Source) -> str:
+    """In what the operands may be multiplied, as the contraction's attribute says. Raises UserError."""
+    attributes = op.operation.attributes
+    if MULTIPLIED not in attributes:
+        return ""
+    wanted = str(attributes[MULTIPLIED].value)
+    if wanted not in ROUNDED or element != "f32":
+        known = ", ".join(ROUNDED)
+        message = f'{MULTIPLIED} = "{wanted}" of {element}: f32 may be multiplied as {known}, and nothing else'
+        raise source.error(message, op.location)
+    return wanted
 
 
 def through_casts(node: Node, where: Positions) -> tuple[Node, Positions]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from lowering import problem as problems
 from lowering.core import Argument, Contraction, Problem
-from lowering.dtypes import lookup
+from lowering.dtypes import lookup, operand_mantissa
 from lowering.intervals import Array
 from lowering.program import Node, Positions, Program
 
@@ -106,11 +106,11 @@ def ranges(c: Contraction) -> Ranges:
     total is a sum of about K/2 * density terms of up to `wide`, so its standard deviation is
     wide / sqrt(3) * sqrt(K/2 * density), and eight of those fit into 2^p of the output.
     """
-    element, accumulator, output = (lookup(name) for name in (c.element, c.accumulator, c.output))
+    accumulator, output = lookup(c.accumulator), lookup(c.output)
     half = max(c.k // 2, 1)
     budget = 2.0**accumulator.mantissa / c.k
     total = 2.0 ** (output.mantissa + 1) / 8 if output.kind == "float" else 2.0 ** (output.bits - 1) / 8
-    largest = 2 ** (element.mantissa + 1)
+    largest = 2 ** (operand_mantissa(c.element, c.multiplied) + 1)
     wide = int(max(1, min(largest, MOST, budget // 2, total * 3**0.5 / min(half, 4) ** 0.5)))
     narrow = int(max(2, min(largest, MOST, budget // wide)))
     fill = 1.0 if budget >= 2 else budget / 4

@@ -16,7 +16,7 @@ from math import prod
 from lowering import dtypes, sizes
 from lowering.core import Argument, Contraction, Problem, UserError
 from lowering.payload import Reader
-from lowering.program import Input, Map, Program, emit, layout, used_constants
+from lowering.program import MULTIPLIED, Input, Map, Program, emit, layout, used_constants
 from lowering.source import Source
 
 LAYOUTS = ("nn", "nt", "tn", "tt")
@@ -42,11 +42,12 @@ def from_shape(
         raise UserError(
             f"there is no layout '{layout}'; it is one of {', '.join(LAYOUTS)} (n: as written, t: transposed)"
         )
-    element = dtypes.element(dtype)
+    multiplied = dtype if dtype in dtypes.ROUNDED else ""
+    element = dtypes.element("f32" if multiplied else dtype)
     output = result_type(element, out_dtype)
     shape = f"{m}x{n}x{k}" if not batch else f"{batch}x{m}x{n}x{k}"
     name = f"matmul_{shape}_{dtype}_{layout}" + (f"_{output}" if output != element.output else "")
-    return from_text(matmul_text(m, n, k, element, layout, output, batch), name)
+    return from_text(matmul_text(m, n, k, element, layout, output, batch, multiplied), name)
 
 
 def result_type(element: dtypes.Dtype, wanted: str | None) -> str:
@@ -68,7 +69,9 @@ def narrower(output: dtypes.Dtype, wide: dtypes.Dtype) -> bool:
     return output == wide or (output.kind == wide.kind == "float" and output.bits < wide.bits)
 
 
-def matmul_text(m: int, n: int, k: int, element: dtypes.Dtype, layout: str, output: str, batch: int) -> str:
+def matmul_text(
+    m: int, n: int, k: int, element: dtypes.Dtype, layout: str, output: str, batch: int, multiplied: str = ""
+) -> str:
     """A module with the matmul of a shape, as a user would write it."""
     wide = element.accumulator
     loops, lead, op = ("b, m, n, k", "b, ", "batch_matmul") if batch else ("m, n, k", "", "matmul")
@@ -77,6 +80,7 @@ def matmul_text(m: int, n: int, k: int, element: dtypes.Dtype, layout: str, outp
     b = f"{lead}{'k, n' if layout[1] == 'n' else 'n, k'}"
     c = f"{lead}m, n"
     maps = ", ".join(f"affine_map<({loops}) -> ({each})>" for each in (a, b, c))
+    marks = f"indexing_maps = [{maps}]" + (f' {{{MULTIPLIED} = "{multiplied}"}}' if multiplied else "")
 
     def tensor(dims: str, dtype: str) -> str:
         return f"tensor<{'x'.join(str(extent[dim]) for dim in dims.split(', '))}x{dtype}>"
@@ -91,7 +95,7 @@ def matmul_text(m: int, n: int, k: int, element: dtypes.Dtype, layout: str, outp
       %z = arith.constant {zero} : {wide}
       %e = tensor.empty() : {tensor(c, wide)}
       %f = linalg.fill ins(%z : {wide}) outs(%e : {tensor(c, wide)}) -> {tensor(c, wide)}
-      %r = linalg.{op} indexing_maps = [{maps}] ins(%a, %b : {types}) outs(%f : {tensor(c, wide)}) -> {tensor(c, wide)}
+      %r = linalg.{op} {marks} ins(%a, %b : {types}) outs(%f : {tensor(c, wide)}) -> {tensor(c, wide)}
       {narrow}
       return {result} : {tensor(c, output)}
     }}"""
@@ -143,7 +147,9 @@ def contraction(given: Program) -> Contraction:
     m, n, k = (prod(node.sizes[loop] for loop in loops) for loops in (node.dims.m, node.dims.n, node.dims.k))
     batch = prod(node.sizes[loop] for loop in node.dims.batch) if node.dims.batch else 0
     types = (node.a.dtype, node.dtype, given.outputs[0].dtype)
-    return Contraction(m, n, k, batch, layout(node), *types, accumulates=node.start is not None)
+    return Contraction(
+        m, n, k, batch, layout(node), *types, accumulates=node.start is not None, multiplied=node.multiplied
+    )
 
 
 def arguments(given: Program) -> tuple[Argument, ...]:

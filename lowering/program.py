@@ -64,6 +64,7 @@ class Contract:
     sizes: tuple[int, ...]  # of the loops
     positions: tuple[Positions, Positions, Positions]  # of A, B, C
     dtype: str
+    multiplied: str = ""  # tf32, where f32 operands may be multiplied so
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,6 +128,9 @@ def layout(contract: Contract) -> str:
     return f"{first}{second}" if first and second and c == (*batch, m, n) else "other"
 
 
+MULTIPLIED = "lower.multiplied"  # the attribute of a contraction whose operands may be rounded: "tf32"
+
+
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
@@ -176,9 +180,13 @@ class Writer:
         start = self.zeros(node) if node.start is None else self.values[id(node.start)]
         maps = [affine(positions, len(node.sizes)) for positions in node.positions]
         if layout(node) == "other":
-            return self.generic_contract(node, [a, b, start], maps)
-        op = linalg.batch_matmul if node.dims.batch else linalg.matmul
-        return op(a, b, outs=[start], indexing_maps=maps)
+            result = self.generic_contract(node, [a, b, start], maps)
+        else:
+            op = linalg.batch_matmul if node.dims.batch else linalg.matmul
+            result = op(a, b, outs=[start], indexing_maps=maps)
+        if node.multiplied:
+            result.owner.attributes[MULTIPLIED] = mlir.ir.StringAttr.get(node.multiplied)
+        return result
 
     def generic_contract(self, node: Contract, operands: list[Any], maps: list[Any]) -> Any:
         kinds = ["reduction" if dim in node.dims.k else "parallel" for dim in range(len(node.sizes))]

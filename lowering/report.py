@@ -78,10 +78,11 @@ def problem(record: Record) -> Iterator[str]:
     p = record.problem
     batch = f"{p.batch}x" if p.batch else ""
     start = "C + " if p.accumulates else ""
+    rounded = f", multiplied as {p.multiplied}" if p.multiplied else ""
     epilogue = f"then {', '.join(p.epilogue)}, " if p.epilogue else ""
     yield (
         f"{p.name}: {start}A·B, {batch}{p.m}x{p.n}x{p.k} (MxNxK), layout {p.layout}, "
-        f"{p.element} in, {p.accumulator} accumulated, {epilogue}{p.output} out"
+        f"{p.element} in{rounded}, {p.accumulator} accumulated, {epilogue}{p.output} out"
     )
     yield from p.notes
 

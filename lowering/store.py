@@ -36,6 +36,7 @@ class ProblemRecord(Value):
     accumulator: str
     output: str
     accumulates: bool
+    multiplied: str = ""  # tf32, where f32 may be multiplied so
     epilogue: list[str]
     notes: list[str]
     flops: int

@@ -64,17 +64,18 @@ class Shape:
     element: str
     accumulator: str
     output: str
+    multiplied: str = ""
 
     @staticmethod
     def of(knobs: Knobs, problem: Problem) -> Shape:
         """That of a problem."""
         c = problem.contraction
-        return Shape(knobs, c.element, c.accumulator, c.output)
+        return Shape(knobs, c.element, c.accumulator, c.output, c.multiplied)
 
     @property
     def layout(self) -> Layout:
         """Which lane holds what."""
-        return Layout(self.knobs["mfma"], self.knobs["run"], self.element)
+        return Layout(self.knobs["mfma"], self.knobs["run"], "xf32" if self.multiplied else self.element)
 
     @property
     def nbytes(self) -> int:
@@ -133,7 +134,7 @@ def possible(problem: Problem) -> str | None:
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why full knobs cannot work for this problem on this target; None where they can."""
     shape = Shape.of(knobs, problem)
-    if (shape.element, knobs["mfma"]) not in DEPTHS:
+    if (shape.layout.element, knobs["mfma"]) not in DEPTHS:
         return f"there is no {knobs['mfma']}x{knobs['mfma']} matrix instruction for {shape.element}"
     layout = shape.layout
     for side, granule in (("m", layout.tile), ("n", max(layout.span, layout.tile))):
@@ -209,8 +210,9 @@ def vectorize(most: int) -> str:
 
 def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """On buffers: the launch, workgroup memory, lanes, and how it is all scheduled."""
-    options = {"run": knobs["run"] != 1, "shuffle": knobs["shuffle"], "size": knobs["mfma"] != 16}
-    values = {"run": knobs["run"], "shuffle": "true", "size": knobs["mfma"]}
+    truncate = problem.contraction.multiplied == "tf32"
+    options = {"run": knobs["run"] != 1, "shuffle": knobs["shuffle"], "size": knobs["mfma"] != 16, "truncate": truncate}
+    values = {"run": knobs["run"], "shuffle": "true", "size": knobs["mfma"], "truncate": "true"}
     given = " ".join(f"{name}={values[name]}" for name, wanted in options.items() if wanted)
     lanes = f"{{{given}}}" if given else ""
     direct = "direct=true " if knobs["direct"] else ""

@@ -18,7 +18,7 @@ SETTINGS = {"deadline": None, "suppress_health_check": [HealthCheck.filter_too_m
 @st.composite
 def cases(draw):
     """A small problem and legal knobs: tiles, and some of the others."""
-    element = draw(st.sampled_from(("f16", "bf16", "i8", "f8E4M3FNUZ", "f32", "f64")))
+    element = draw(st.sampled_from(("f16", "bf16", "i8", "f8E4M3FNUZ", "f32", "tf32", "f64")))
     sizes = [draw(st.integers(1, 150) | st.sampled_from((64, 128))) for _ in "mnk"]
     layout, batch = draw(st.sampled_from(("nn", "nt", "tn", "tt"))), draw(st.sampled_from((0, 0, 2)))
     of = problem.from_shape(*sizes, element, layout=layout, batch=batch)

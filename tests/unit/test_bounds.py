@@ -10,7 +10,7 @@ import pytest
 from lowering import bounds, inputs, reference
 from lowering.body import RULES
 from lowering.bounds import Arithmetic, arithmetic_of, gamma, limits
-from lowering.core import PassError, Problem, Target
+from lowering.core import PassError, Problem, Target, UserError
 from lowering.dtypes import lookup
 from lowering.intervals import Interval, point
 from lowering.problem import from_shape, from_text
@@ -47,6 +47,47 @@ def test_matrix_instructions_double_the_unit() -> None:
     problem = from_shape(3, 4, 100, "f16", out_dtype="f32")
     values = inputs.normals(problem, 0)
     assert np.allclose(width(problem, values, Arithmetic(ulps=1.0)), 2 * width(problem, values), rtol=1e-3)
+
+
+def kept(values: np.ndarray, mantissa: int) -> np.ndarray:
+    """f32 values cut to so many bits of mantissa."""
+    return (values.view(np.uint32) & np.uint32(0xFFFFFFFF << (23 - mantissa) & 0xFFFFFFFF)).view(np.float32)
+
+
+@pytest.mark.parametrize("make", [inputs.normals, inputs.specials])
+def test_operands_may_be_rounded_to_tf32_and_no_further(make) -> None:
+    problem = from_shape(20, 30, 8, "tf32")
+    assert problem.contraction.multiplied == "tf32"
+    values = make(problem, 0)
+    (found,) = limits(problem, values)
+    right, wrong = (
+        reference.evaluate(problem, tuple(kept(each, mantissa) for each in values))[0] for mantissa in (10, 6)
+    )
+    with np.errstate(invalid="ignore"):
+        inside = (found.low <= right) & (right <= found.high) | ~np.isfinite(right)
+        outside = (found.low > wrong) | (wrong > found.high)
+    assert inside.all()
+    assert outside.any()
+
+
+def test_integers_that_tf32_holds_are_exact() -> None:
+    problem = from_shape(20, 30, 64, "tf32")
+    values = inputs.integers(problem, 0)
+    assert max(float(np.abs(each).max()) for each in values) <= 2**11
+    (found,) = limits(problem, values)
+    assert np.array_equal(found.low, found.high)
+    large = tuple(np.where(each == each.max(), np.float32(2**12 + 1), each) for each in values)
+    assert not np.array_equal(*(getattr(limits(problem, large)[0], end) for end in ("low", "high")))
+
+
+def test_only_f32_is_multiplied_as_tf32() -> None:
+    text = """func.func @main(%a: tensor<2x9xf16>, %b: tensor<9x2xf16>, %c: tensor<2x2xf32>) -> tensor<2x2xf32> {
+      %r = linalg.matmul {lower.multiplied = "tf32"} ins(%a, %b : tensor<2x9xf16>, tensor<9x2xf16>)
+        outs(%c : tensor<2x2xf32>) -> tensor<2x2xf32>
+      return %r : tensor<2x2xf32>
+    }"""
+    with pytest.raises(UserError, match="f32 may be multiplied as tf32, and nothing else"):
+        from_text(text)
 
 
 def test_a_given_start_costs_a_step() -> None:

@@ -130,6 +130,16 @@ def test_instructions_of_32_rows(element, knobs):
     assert not wrong(of, built(of, **{**SMALL, **knobs}))
 
 
+@pytest.mark.parametrize("knobs", [{}, {"mfma": 32}, {"stages": 3, "block_k": 16}], ids=str)
+def test_f32_that_may_be_rounded_is_multiplied_as_xf32(knobs):
+    of = problem.from_shape(70, 64, 72, "tf32", layout="nt")
+    binary = built(of, **{**SMALL, **knobs})
+    image = load(binary.image)
+    names = {one.name for one in reachable(image.code, image.kernel(None).descriptor.entry)}
+    assert any("xf32" in name for name in names)
+    assert not wrong(of, binary)
+
+
 @pytest.mark.parametrize("sizes", [(1, 256, 64), (17, 33, 300), (100, 72, 7), (16, 16, 1), (129, 65, 130)])
 def test_sizes_that_no_tile_divides(sizes):
     of = problem.from_shape(*sizes, "bf16", layout="nn")
