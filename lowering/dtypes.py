@@ -96,8 +96,9 @@ def lookup(name: str) -> Dtype:
     """The dtype of a name. Raises UserError with the nearest names."""
     if name in DTYPES:
         return DTYPES[name]
-    close = difflib.get_close_matches(name.lower(), [known.lower() for known in DTYPES], n=3, cutoff=0.6)
-    spelt = [known for known in DTYPES if known.lower() in close]
+    every = (*DTYPES, *ROUNDED)
+    close = difflib.get_close_matches(name.lower(), [known.lower() for known in every], n=3, cutoff=0.6)
+    spelt = [known for known in every if known.lower() in close]
     hint = f"did you mean {' or '.join(spelt)}?" if spelt else f"known are {', '.join((*ELEMENTS, *ROUNDED))}"
     raise UserError(f"there is no element type '{name}'; {hint}")
 
