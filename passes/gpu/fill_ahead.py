@@ -99,6 +99,8 @@ def rotate(loop: Any) -> None:
     at = next(number for number, op in enumerate(ops) if op.name == "gpu.barrier")
     fill, waits = [op for op in ops[:at] if op.name != WAIT], [op for op in ops[:at] if op.name == WAIT]
     use = [*(op for op in fill if not fills(op)), *ops[at + 1 :]]  # what both need is computed for both
+    # LLVM has every read of workgroup memory wait for direct copies before it, so those go behind the last one
+    start = 1 + max((number for number, op in enumerate(use) if reads_tile(op)), default=-1) if waits else 0
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     results = list(list(block.operations)[-1].operands)
     with ir.InsertionPoint(loop):
@@ -110,9 +112,10 @@ def rotate(loop: Any) -> None:
     with ir.InsertionPoint(new.body):
         close = scf.YieldOp(list(new.inner_iter_args))
     with ir.InsertionPoint(close):
-        copies(fill, {counter: arith.AddIOp(new.induction_variable, step).result})
         values = dict(zip((counter, *carried), (new.induction_variable, *new.inner_iter_args), strict=True))
-        values |= copies(use, values)
+        values |= copies(use[:start], values)
+        copies(fill, {counter: arith.AddIOp(new.induction_variable, step).result})
+        values |= copies(use[start:], values)
         copies(waits, {})  # for direct copies, which are under way while the products are made
         gpu.BarrierOp()
     for index, value in enumerate(results):

@@ -1,6 +1,6 @@
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false})' | filecheck %s
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,swizzle{rows=1,2,4})' | filecheck %s --check-prefix=SWIZZLE
-// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},double-buffer,fill-ahead)' | filecheck %s --check-prefix=AHEAD
+// RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,double-buffer,fill-ahead)' | filecheck %s --check-prefix=AHEAD
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last padding=8 widen=false})' | filecheck %s --check-prefix=PADDED
 
 // A dword a lane: 16 copies of 256 bytes for each tile of 32 x 64, between the barriers, and a wait for them.
@@ -17,12 +17,13 @@
 // SWIZZLE: %[[COLUMN:.*]] = arith.addi %{{.*}}, %[[MOVED]]
 // SWIZZLE: amdgpu.gather_to_lds %arg0[%{{.*}}, %[[COLUMN]]], %arg15
 
-// The wait stands behind the products that the copies run beside.
+// The copies stand behind the step's last read, the wait behind the products that they run beside.
 // AHEAD: scf.for
+// AHEAD: vector.transfer_read {{.*}}#gpu.address_space<workgroup>
 // AHEAD: amdgpu.gather_to_lds
-// AHEAD-NOT: amdgpu.memory_counter_wait
-// AHEAD: vector.contract
-// AHEAD-NEXT: amdgpu.memory_counter_wait load(0)
+// AHEAD-NOT: vector.transfer_read
+// AHEAD: amdgpu.mfma
+// AHEAD: amdgpu.memory_counter_wait load(0)
 // AHEAD-NEXT: gpu.barrier
 
 // Rows that are longer than the tile's cannot be filled in their order.
