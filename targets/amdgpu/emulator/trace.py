@@ -109,7 +109,9 @@ class Trace:
         return self.emit(f"bitcast {TYPES[value.kind]} {value.name} to {TYPES[kind]}", kind)
 
     def to_int(self, value: Symbol, kind: str) -> Symbol:
-        """A saturating conversion toward zero."""
+        """A saturating conversion toward zero; NaN gives 0."""
+        if value.kind == "f16":  # by way of f32: LLVM 22's own for AVX512-FP16 gives the smallest integer for NaN
+            value = self.cast(value, "f32")
         name = f"llvm.fpto{'s' if kind[0] == 'i' else 'u'}i.sat.{TYPES[kind]}.{value.kind}"
         return self.call(name, value.kind, kind, value)
 
