@@ -113,7 +113,7 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         words = ""
         counted: tuple[str, ...] = ()
         predicted: tuple[str, ...] = ()
-        skipped = too_large(job)
+        skipped = too_large(job, built.binary, executor)
         if not skipped and (job.checks in ("auto", "full") or job.witness is None) and all(c.ok for c in small):
             at("verify: full size")
             with executor.load(built.binary) as program:
@@ -140,10 +140,19 @@ def executed(job: Job, built: Outcome, executor: Executor, at: Callable[[str], N
         return replace(built, words="failed", failure=Failure("load", error.kind, error.reason))
 
 
-def too_large(job: Job) -> str:
-    """Why the full size is not run, where its buffers do not fit: up to four copies of them are held to compare."""
+def too_large(job: Job, binary: Binary, executor: Executor) -> str:
+    """Why the full size is not run unasked; empty where it is.
+
+    Its buffers may not fit, of which up to four copies are held to compare; or it may take too long in an emulator that
+    cannot take a sample of it.
+    """
+    if job.checks != "auto" or job.witness is None:
+        return ""
+    launches, work = len(binary.launches), job.problem.contraction.flops // 2
+    if executor.word == "emulated" and launches > 1 and work > partial.MOST:
+        return f"{launches} launches, of which no sample can be taken, would take long to emulate"
     nbytes = sum(prod(each.shape) * lookup(each.dtype).bytes for each in job.problem.arguments)
-    if job.checks != "auto" or job.witness is None or nbytes <= LARGEST:
+    if nbytes <= LARGEST:
         return ""
     return f"the full size has {nbytes / 1e9:.1f} GB of buffers, more than {LARGEST / 1e9:.1f}"
 

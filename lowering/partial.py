@@ -22,10 +22,12 @@ from lowering.targets.executor import Program, Sampler
 
 WORK = 2**27  # multiply-adds of a run: half a second to a few seconds in the emulator
 
+MOST = 2**31  # multiply-adds up to which what cannot be sampled is emulated whole: some ten seconds a check
+
 
 def suits(problem: Problem, program: Program) -> bool:
     """Whether a problem is so large that its program is sampled."""
-    return isinstance(program, Sampler) and problem.contraction.flops // 2 > WORK
+    return isinstance(program, Sampler) and program.divisible and problem.contraction.flops // 2 > WORK
 
 
 @dataclass

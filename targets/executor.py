@@ -82,6 +82,11 @@ class Counting(Protocol):
 class Sampler(Protocol):
     """What a program has beside that where a run of all workgroups would take long."""
 
+    @property
+    def divisible(self) -> bool:
+        """Whether some workgroups can run without the others."""
+        ...
+
     def run_some(self, pointers: Sequence[int], share: float, seed: int) -> tuple[int, int]:
         """Runs about a share of the workgroups: how many of how many."""
         ...

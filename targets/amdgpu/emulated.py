@@ -83,12 +83,17 @@ class EmulatedProgram:
         self.runs += 1
         self.launch(pointers, replace(OPTIONS, wave_order=None if self.runs % 2 else self.runs))
 
+    @property
+    def divisible(self) -> bool:
+        """Whether there is one launch: of several, one may need all of another."""
+        return len(self.binary.launches) == 1
+
     def run_some(self, pointers: Sequence[int], share: float, seed: int) -> tuple[int, int]:
         """About a share of the workgroups of the one launch, in lock-step: how many of how many.
 
-        Raises DeviceError where there are several launches, of which one may need all of another.
+        Raises DeviceError where it is not `divisible`.
         """
-        if len(self.binary.launches) != 1:
+        if not self.divisible:
             raise DeviceError("several launches run whole or not at all")
         grid = self.binary.launches[0].grid
         chosen = sample(grid, share, seed)

@@ -7,8 +7,9 @@ import pytest
 
 from lowering import candidate, frontend, problem, resume, search, targets
 from lowering.agent.default import Default, Given
-from lowering.core import UserError
+from lowering.core import Binary, Launch, UserError
 from lowering.passes import pipeline
+from lowering.targets.amdgpu.emulated import Emulated
 from lowering.worker import Limits
 
 DIVIDES_BY_AN_INPUT = """
@@ -70,10 +71,13 @@ def test_what_is_too_large_to_hold_is_checked_on_the_witness():
     large = problem.from_shape(65536, 65536, 64, "f16")
     small = problem.from_shape(64, 64, 64, "f16")
     job = candidate.Job(large, small, targets.load("gfx942"), "", Path())
-    assert candidate.too_large(job) == "the full size has 8.6 GB of buffers, more than 3.2"
-    assert not candidate.too_large(dataclasses.replace(job, checks="full"))
+    one = Binary("hsaco", b"", large.arguments, (Launch("k", (1, 1, 1), (64, 1, 1), ()),))
+    assert candidate.too_large(job, one, Emulated()) == "the full size has 8.6 GB of buffers, more than 3.2"
+    assert not candidate.too_large(dataclasses.replace(job, checks="full"), one, Emulated())
     bearable = dataclasses.replace(job, problem=problem.from_shape(16384, 16384, 16384, "bf16"))
-    assert not candidate.too_large(bearable)
+    assert not candidate.too_large(bearable, one, Emulated())
+    two = dataclasses.replace(one, launches=one.launches * 2)
+    assert candidate.too_large(bearable, two, Emulated()).startswith("2 launches, of which no sample can be taken")
 
 
 def test_a_kernel_that_crashes_costs_its_candidate_and_names_the_signal(tmp_path):
