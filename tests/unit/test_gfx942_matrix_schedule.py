@@ -171,8 +171,8 @@ def test_three_stages(sizes, layout, knobs):
 
 @pytest.mark.parametrize("knobs", [{}, {"stages": 2}, {"prefetch": False, "raster_m": 1, "chiplets": 1}], ids=str)
 def test_workgroups_that_make_one_tile_after_the_other(knobs):
-    of = problem.from_shape(330, 300, 48, "bf16", layout="nt")  # 399 tiles of odd numbers of K steps
-    tile = {"block_m": 16, "block_n": 16, "block_k": 16, "wave_m": 16, "wave_n": 16, "run": 1, "swizzle": False}
+    of = problem.from_shape(650, 300, 48, "bf16", layout="nt")  # 399 tiles of three K steps, made by two waves each
+    tile = {"block_m": 32, "block_n": 16, "block_k": 16, "wave_m": 16, "wave_n": 16, "run": 1, "swizzle": False}
     binary = built(of, **{**tile, "persistent": 1, **knobs})
     assert binary.launches[0].grid == (304, 1, 1)
     assert not wrong(of, binary)
