@@ -12,9 +12,10 @@ from typing import Any
 from lowering import find, mlir
 from lowering.core import PassError
 from lowering.mlir import ir
+from lowering.passes.gpu.direct_copies import GATHER
 from lowering.passes.gpu.index import launch_of, linear, number
 from lowering.passes.gpu.persist import tiles_of
-from lowering.passes.gpu.prefetch import SOME_TRIPS, copies, too_short
+from lowering.passes.gpu.prefetch import SOME_TRIPS, WRITES, copies, too_short
 
 
 def objection(loop: Any) -> str | None:
@@ -24,6 +25,11 @@ def objection(loop: Any) -> str | None:
         return "looked for a loop in a gpu.launch of a constant number of workgroups in one dimension"
     if loop.parent.operation != launch:
         return "the loop marked k is inside of something else than the launch"
+    if SOME_TRIPS in loop.attributes:
+        return "the loop's steps are shared out already"
+    before, _, _ = sides(launch)
+    if any(op.name in WRITES or op.name in ("gpu.barrier", GATHER) for op in before):
+        return "a step's copies stand before the loop: its steps are shared out before fill-ahead takes one out"
     short = too_short(loop)
     if short is not None:
         return short

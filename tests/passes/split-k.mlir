@@ -1,6 +1,8 @@
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},map-lanes,split-k{parts=2})' | filecheck %s
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},map-lanes,split-k{parts=9})' | filecheck %s --check-prefix=MANY
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(split-k{parts=2})' 2>&1 | filecheck %s --check-prefix=WAVES
+// RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},map-lanes,split-k{parts=2},split-k{parts=2})' 2>&1 | filecheck %s --check-prefix=TWICE
+// RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},map-lanes,double-buffer,fill-ahead,split-k{parts=2})' 2>&1 | filecheck %s --check-prefix=LATE
 
 // Two workgroups with half of the four steps each, and one that adds up what their lanes stored.
 // CHECK: %[[PARTS:.*]] = memref.alloc() : memref<2x4x64x4xf32>
@@ -20,3 +22,5 @@
 // No more parts than steps.
 // MANY: memref.alloc() : memref<4x4x64x4xf32>
 // WAVES: the loop carries something else than the accumulators of lanes; map-lanes makes those
+// TWICE: the loop's steps are shared out already
+// LATE: a step's copies stand before the loop: its steps are shared out before fill-ahead takes one out
