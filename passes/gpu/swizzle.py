@@ -23,6 +23,7 @@ from lowering.passes.gpu.direct_copies import DWORD, GATHER, LANES, buffer_opera
 from lowering.passes.gpu.index import emit, known_divisor, launch_of, linear
 from lowering.passes.gpu.map_threads import is_launch
 
+TURNED = "lower.turned"  # on a direct copy whose lanes read what a permutation brings to their places
 CHUNK_BYTES = 16  # the widest access of a lane, and what banks are given out by
 ACCESSES = {"vector.load": 0, "vector.store": 1, "vector.transfer_read": 0, "vector.transfer_write": 1,
             "memref.load": 0, "memref.store": 1}  # fmt: skip
@@ -95,6 +96,8 @@ def objection(buffer: Any) -> str | None:
     if len(buffer.type.shape) != 2 or chunks(buffer) == 1:
         return f"a row of {buffer.type} is no power of two of chunks of {CHUNK_BYTES} bytes"
     for op in accesses(buffer):
+        if op.name == GATHER and TURNED in op.attributes:
+            return "the buffer's direct copies are permuted already, and can be once"
         if op.name == GATHER:
             continue
         if op.name not in ACCESSES:
@@ -152,6 +155,7 @@ def turn(op: Any, rows: tuple[int, ...]) -> None:
         its_row = arith.AddIOp(row, over).result
         moved = arith.SubIOp(permuted(its_row, mine, chunk_elements(buffer), rows), mine).result
         op.operands[first - 1] = arith.AddIOp(op.operands[first - 1], moved).result
+    op.attributes[TURNED] = ir.UnitAttr.get()
 
 
 def hash_bit(row: Any, mask: int, bit: int) -> Any:

@@ -2,6 +2,7 @@
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,swizzle{rows=1,2,4})' | filecheck %s --check-prefix=SWIZZLE
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,double-buffer,fill-ahead)' | filecheck %s --check-prefix=AHEAD
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last padding=8 widen=false})' | filecheck %s --check-prefix=PADDED
+// RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,swizzle{rows=1,2,4},swizzle{rows=1,2})' 2>&1 | filecheck %s --check-prefix=TWICE
 
 // A dword a lane: 16 copies of 256 bytes for each tile of 32 x 64, between the barriers, and a wait for them.
 // CHECK: scf.for
@@ -28,3 +29,4 @@
 
 // Rows that are longer than the tile's cannot be filled in their order.
 // PADDED-NOT: amdgpu.gather_to_lds
+// TWICE: the buffer's direct copies are permuted already, and can be once
