@@ -148,7 +148,7 @@ def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithm
         underflow = 2 * length * float(least.smallest_normal)
     whole = all(integral(x) for x in operands) and not node.multiplied
     rounds = size > 2.0**precision if whole else None
-    moved = operand_error(node, size, operands)
+    moved = operand_error(node, size, operands, relative)
     if relative == np.inf:
         size[size > 0] = np.inf  # and no sum of zeros is anything but zero
     else:
@@ -158,8 +158,8 @@ def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithm
     return size if rounds is None else np.where(rounds, size, 0.0)
 
 
-def operand_error(node: Contract, size: Array, operands: Sequence[Array]) -> Array | float:
-    """What rounding the operands adds to the error, by the derivation above; `size` is sum |a||b|."""
+def operand_error(node: Contract, size: Array, operands: Sequence[Array], relative: float) -> Array | float:
+    """What rounding the operands adds to the error; `size` is sum |a||b|, `relative` the error of the sum itself."""
     if not node.multiplied:
         return 0.0
     kept = operand_mantissa(node.a.dtype, node.multiplied)
@@ -167,10 +167,7 @@ def operand_error(node: Contract, size: Array, operands: Sequence[Array]) -> Arr
     last = float(ml_dtypes.finfo(np.float32).smallest_normal) * each
     largest = sum(float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) for values in operands[:2])
     length = prod(node.sizes[loop] for loop in node.dims.k)
-    return np.array((2 * each + each * each) * (1 + RELATIVE) * size + length * last * (largest + last))
-
-
-RELATIVE = 2.0**-10  # of the sum's own rounding, on top of the operands'
+    return np.array((2 * each + each * each) * (1 + relative) * size + length * last * (largest + last))
 
 
 def steps(node: Contract, started: bool) -> int:

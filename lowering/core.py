@@ -121,7 +121,6 @@ class Pass:
     """
 
     name: ClassVar[str]
-    k_steps: ClassVar[int] = 2  # tiles of K that the witness keeps: as many as leave a loop behind the pass
 
     def apply(self, module: Any) -> None:
         """Changes the live `ir.Module` in place, seeing only it and the fields. Raises PassError where it cannot."""
@@ -135,6 +134,10 @@ class Pass:
     def tile(self) -> tuple[int, int, int]:
         """The tile of M, N and K that this pass makes, 0 where it makes none: the witness problem keeps one of each."""
         return (0, 0, 0)
+
+    def k_steps(self) -> int:
+        """How many tiles of K the witness problem keeps: as many as leave a loop behind this pass."""
+        return 2
 
     def options(self) -> Iterable[tuple[str, str]]:
         """The options that differ from their default, sorted by name."""

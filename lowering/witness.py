@@ -40,7 +40,7 @@ def keeping(problem: Problem, schedule: Schedule, both: Callable[[int, int], int
     for loops, least in zip((node.dims.m, node.dims.n, node.dims.k), LEAST, strict=True):
         found = [loop for loop in loops if loop in tiles] or loops[-1:]
         tiles.update({loop: tiles.get(loop, 1) * -(-least // tiles.get(loop, 1)) for loop in found})
-    return reduced(problem, tiles, k_steps=max((each.k_steps for each in schedule.passes), default=2))
+    return reduced(problem, tiles, k_steps=max((each.k_steps() for each in schedule.passes), default=2))
 
 
 def tiled_loops(each: Pass, node: Contract) -> tuple[int, int, int]:

@@ -38,7 +38,10 @@ def chosen(words: Sequence[str], knobs: Sequence[Knob]) -> dict[str, Value]:
         elif isinstance(first, int):
             if not text.isdigit():
                 raise UserError(f"{name} is a number, as {', '.join(map(str, known[name].values))}; found '{text}'")
-            found[name] = int(text)
+            number = found[name] = int(text)
+            least = min(value for value in known[name].values if isinstance(value, int))
+            if number < least:
+                raise UserError(f"{name} is at least {least}, found '{text}'")
         else:
             found[name] = text
     return found

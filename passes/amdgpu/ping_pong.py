@@ -28,10 +28,11 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.amdgpu.matrix_layout import LANES
-from lowering.passes.gpu.direct_copies import WAIT
 from lowering.passes.gpu.fill_ahead import reads_tile
 from lowering.passes.gpu.index import launch_of, linear
 from lowering.passes.gpu.prefetch import body_of, k_loop
+
+FENCES = ("amdgpu.sched_barrier", "rocdl.s.setprio", "rocdl.sched.group.barrier")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def objection(loop: Any) -> str | None:
     barriers = [op for op in ops if op.name == "gpu.barrier"]
     if len(barriers) != 1 or ops[-1] != barriers[0]:
         return "looked for one barrier, at the end of the loop; fill-ahead leaves one there"
+    if any(op.name in FENCES for op in ops):
+        return "the products are fenced: ping-pong before fence-products"
     if not any(op.name == "amdgpu.mfma" for op in ops):
         return "looked for amdgpu.mfma in the loop and found none; map-lanes makes them"
     if any(reads_tile(op) or op.regions for op in products(loop)):
@@ -92,7 +95,7 @@ def part(loop: Any) -> None:
     multiplied = products(loop)
     first = multiplied[0]
     for op in body_of(loop)[:-1]:
-        if op not in multiplied and op.name != WAIT:
+        if op not in multiplied:
             op.move_before(first)
     with ir.InsertionPoint(first):
         mlir.dialect("gpu").BarrierOp()

@@ -37,7 +37,6 @@ class FillAhead(Pass):
     """Takes the loop marked k, of two trips or more, with one barrier between the copies of a step and their use."""
 
     name: ClassVar[str] = "fill-ahead"
-    k_steps: ClassVar[int] = 4  # one that it takes, one that prefetch takes, and a loop
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
@@ -45,6 +44,10 @@ class FillAhead(Pass):
         loops = find.roles(state, "k")
         if len(loops) == 1 and objection(loops[0].operation) is None:
             yield cls()
+
+    def k_steps(self) -> int:
+        """One that it takes, one that prefetch takes, and a loop."""
+        return 4
 
     def apply(self, module: Any) -> None:
         loop = k_loop(module)

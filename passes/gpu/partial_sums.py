@@ -7,6 +7,7 @@ second launch, whose body is the first's with the loop exchanged, adds the parts
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from lowering import find, mlir
@@ -16,6 +17,8 @@ from lowering.passes.gpu.direct_copies import GATHER
 from lowering.passes.gpu.index import launch_of, linear, number
 from lowering.passes.gpu.persist import tiles_of
 from lowering.passes.gpu.prefetch import SOME_TRIPS, WRITES, copies, too_short
+
+MOST = 2**31  # what indices of 32 bits count to
 
 
 def objection(loop: Any) -> str | None:
@@ -91,6 +94,8 @@ def workspace(launch: Any, loop: Any, *count: int) -> Any:
     if any(value.type != kind for value in loop.results):
         raise PassError("the loop's accumulators are of several types", str(loop.location))
     shape = [*count, len(loop.results), threads, *kind.shape]
+    if prod(shape) >= MOST:
+        raise PassError(f"the parts are {prod(shape)} elements, more than indices of 32 bits can count")
     with ir.InsertionPoint(launch):
         return mlir.dialect("memref").AllocOp(ir.MemRefType.get(shape, kind.element_type), [], []).result
 

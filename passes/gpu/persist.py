@@ -79,8 +79,7 @@ def loop(launch: Any, count: int, workgroups: int) -> None:
         size.replace_all_uses_with(tiles)
         new = scf.ForOp(block, tiles, number(workgroups), [])
     with ir.InsertionPoint(new.body):
-        if holds_memory(launch):
-            gpu.BarrierOp()
+        gpu.BarrierOp()
         end = scf.YieldOp([])
     for op in ops:
         op.move_before(end.operation)
@@ -88,8 +87,3 @@ def loop(launch: Any, count: int, workgroups: int) -> None:
         op = use.owner.operation
         if op != new.operation:
             op.operands[use.operand_number] = new.induction_variable
-
-
-def holds_memory(launch: Any) -> bool:
-    """Whether a launch has workgroup memory."""
-    return len(launch.regions[0].blocks[0].arguments) > 12

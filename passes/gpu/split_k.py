@@ -53,6 +53,10 @@ class SplitK(Pass):
             steps, _ = partial_sums.steps_of(loops[0].operation)
             yield from (cls(parts) for parts in (2, 4, 8) if parts <= steps)
 
+    def k_steps(self) -> int:
+        """One for every part, and one that makes them differ."""
+        return self.parts + 1
+
     def apply(self, module: Any) -> None:
         loop = k_loop(module)
         reason = objection(loop)

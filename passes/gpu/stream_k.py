@@ -35,15 +35,15 @@ from lowering.mlir import ir
 from lowering.passes.gpu import partial_sums
 from lowering.passes.gpu.index import launch_of, number
 from lowering.passes.gpu.partial_sums import compared, divided, objection, plus, times
-from lowering.passes.gpu.persist import holds_memory, tiles_of
+from lowering.passes.gpu.persist import tiles_of
 from lowering.passes.gpu.prefetch import copies, k_loop
 
-MOST = 2**31  # what indices of 32 bits count to: workgroups times all steps
+LEAST = 3  # steps of a workgroup: fewer are not worth a part
 
 
 @dataclass(frozen=True)
 class StreamK(Pass):
-    """`workgroups` is how many share the work; there are never more than steps."""
+    """`workgroups` is how many share the work; never so many that one has fewer than three steps."""
 
     name: ClassVar[str] = "stream-k"
     workgroups: int = 1
@@ -59,6 +59,10 @@ class StreamK(Pass):
         if units and len(loops) == 1 and objection(loops[0].operation) is None:
             yield from (cls(units), cls(2 * units))
 
+    def k_steps(self) -> int:
+        """Of two by two tiles: shared out by three, some are cut and some are whole."""
+        return 4
+
     def apply(self, module: Any) -> None:
         loop = k_loop(module)
         reason = objection(loop)
@@ -67,8 +71,8 @@ class StreamK(Pass):
         launch = launch_of(loop)
         assert launch is not None
         steps, tiles = partial_sums.steps_of(loop)[0], tiles_of(launch) or 1
-        work = Work(steps, tiles, min(self.workgroups, tiles * steps))
-        if work.workgroups * work.total >= MOST:
+        work = Work(steps, tiles, min(self.workgroups, max(1, tiles * steps // LEAST)))
+        if work.workgroups * work.total >= partial_sums.MOST:
             raise PassError(f"{work.total} steps of {work.workgroups} workgroups are more than indices can count")
         with mlir.scope():
             parts = partial_sums.workspace(launch, loop, work.workgroups, 2)
@@ -110,8 +114,7 @@ def share(launch: Any, parts: Any, work: Work) -> None:
         tiles = scf.ForOp(low, high, number(1), [])
     tile = tiles.induction_variable
     with ir.InsertionPoint(tiles.body):
-        if holds_memory(launch):
-            mlir.dialect("gpu").BarrierOp()
+        mlir.dialect("gpu").BarrierOp()
         inside = {workgroup: tile, **copies(before, {workgroup: tile})}
         start = times(tile, work.steps)
         begin = arith.SubIOp(arith.MaxUIOp(first, start).result, start).result

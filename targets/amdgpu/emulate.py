@@ -54,6 +54,7 @@ def main(request: Request) -> int:
     counted = statistics.Statistics() if request.stats else None
     traced(request.trace, Grid(grid, block))
     given = [argument(text) for text in request.arg]
+    separate(given)
     options = options_of(request, given, counted)
     emulator = of_file(request.image, Emulator)
     try:
@@ -61,11 +62,13 @@ def main(request: Request) -> int:
         result = emulator.launch(code.name, grid, block, [each.value for each in given], request.lds, options)
     except ImageError as error:
         raise UserError(f"{request.image}: {error}") from None
+    except MemoryError:
+        raise UserError("the buffers do not fit into this machine's memory") from None
     except EmulationError as error:
         print(f"emulated: FAULT: {error}")
         files = ", ".join(str(each.output[0]) for each in given if each.output)
         if files:
-            print(f"kept      {files}: the kernel did not end, nothing was written")
+            print(f"kept      {files} as it was: the kernel did not end, nothing was written")
         return 1
     print(summary(code, result, block, options))
     for words in save(given):
@@ -78,6 +81,14 @@ def main(request: Request) -> int:
         counted.take(result)
         print("\n".join(statistics_text(counted, code, request.lds, block, given)))
     return 1 if request.strict and (result.findings or result.faults) else 0
+
+
+def separate(given: Sequence[Given]) -> None:
+    """Raises UserError for two arguments of one file of which one is written: buffers are never shared."""
+    files = [(each.file.resolve(), each.output is not None) for each in given if each.file is not None]
+    for number, (file, written) in enumerate(files):
+        if any(file == other and (written or also) for other, also in files[:number]):
+            raise UserError(f"two arguments are of {file.name}, and one is written: inout: is a buffer that is both")
 
 
 def traced(wave: int | None, grid: Grid) -> None:

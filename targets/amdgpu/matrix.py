@@ -165,6 +165,8 @@ def contradiction(shape: Shape) -> str | None:
     stages, split, stream = knobs["stages"], knobs["split_k"] > 1, knobs["stream_k"] > 0
     rules = (
         (knobs["swizzle"] and knobs["padding"], "rows are either permuted or padded"),
+        (stages > 3, f"stages is 1, 2 or 3, found {stages}"),
+        (knobs["run"] not in (1, 2, 4), f"run is 1, 2 or 4, found {knobs['run']}"),
         (knobs["ping_pong"] and stages != 3, f"ping_pong takes stages=3, found {stages}"),
         (knobs["ping_pong"] and waves % 2, f"ping_pong takes an even number of waves, found {waves}"),
         ((split or stream) and stages != 1, f"split_k and stream_k take stages=1, found {stages}"),
@@ -219,6 +221,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
     whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
+    made = tiles(knobs, problem) * knobs["split_k"]
     stream = knobs["stream_k"] * int(target.facts["compute_units"])
     ahead = knobs["stages"] > 2 and whole > 1
     prefetch = knobs["prefetch"] and whole > 1 + ahead and not all(straight(knobs, problem))
@@ -242,7 +245,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *(("fence-products",) if knobs["fences"] else ()),
         *(("buffer-accesses",) if knobs["buffers"] else ()),
         *(("turn-bytes",) if nbytes == 1 and problem.contraction.layout != "nt" else ()),
-        *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < tiles(knobs, problem) else ()),
+        *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < made else ()),
         *simt.TO_KERNELS,
     )
 

@@ -101,7 +101,7 @@ def fixed(problem: Problem, target: Target) -> dict[str, Any]:
     """The knobs that depend on the elements and on K alone."""
     c = problem.contraction
     nbytes, wide = dtypes.lookup(c.element).bytes, dtypes.lookup(c.output).bytes
-    depth = matrix.DEPTHS[c.element, 16]
+    depth = matrix.DEPTHS["xf32" if c.multiplied else c.element, 16]
     return {
         "block_k": max(depth, min(matrix.LINE // nbytes, 1 << (c.k - 1).bit_length())), "mfma": 16,
         "run": min(4, max(1, 16 // wide // 4)), "direct": False, "shuffle": False, "swizzle": True, "padding": 0,
@@ -115,7 +115,7 @@ def prediction(knobs: Knobs, problem: Problem, target: Target) -> Prediction:
     c = problem.contraction
     shape = matrix.Shape.of(knobs, problem)
     rows = {(int(row["m"]), str(row["element"])): row for row in target.facts["matrix"]}
-    row = rows.get((knobs["mfma"], c.element)) or rows[knobs["mfma"], "f16"]
+    row = rows.get((knobs["mfma"], shape.layout.element)) or rows[knobs["mfma"], "f16"]
     return predict(
         Tiling(
             c.m, c.n, c.k, max(c.batch, 1), shape.nbytes, dtypes.lookup(c.output).bytes,

@@ -150,7 +150,7 @@ def test_emulate_names_a_fault(folder):
     assert done.returncode == 1
     assert "emulated: FAULT: out of bounds: address 0x" in done.stdout
     assert "past the end of argument" in done.stdout
-    assert "kept      c.npy: the kernel did not end, nothing was written" in done.stdout
+    assert "kept      c.npy as it was: the kernel did not end, nothing was written" in done.stdout
     assert not (folder / "c.npy").exists()
 
 
@@ -190,6 +190,13 @@ def test_emulate_takes_numbers_as_the_device_has_them(folder, array, words):
     done = command(folder, *ADD, "--grid", "4")
     assert done.returncode == 2
     assert f"error: --arg in:a.npy: {words}" in done.stderr
+
+
+def test_emulate_writes_no_file_twice(folder):
+    words = [word.replace("out:c.npy:1000xf32", "inout:a.npy") for word in ADD]
+    done = command(folder, *words, "--grid", "4")
+    assert done.returncode == 2
+    assert "two arguments are of a.npy, and one is written: inout: is a buffer that is both" in done.stderr
 
 
 def test_emulate_names_the_seed_of_a_random_order(folder):

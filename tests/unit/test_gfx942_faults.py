@@ -88,6 +88,11 @@ def test_buffers_that_do_not_fit(monkeypatch):
         launch("s_nop 0", [np.zeros(1 << 20, np.uint32)])
 
 
+def test_negative_lds():
+    with pytest.raises(ImageError, match="dynamic LDS is at least 0 bytes, found -1"):
+        Emulator(code_object("s_nop 0", ("global_buffer",))).launch("k", (1, 1, 1), (64, 1, 1), [None], dynamic_lds=-1)
+
+
 def test_a_grid_that_no_packet_holds():
     with pytest.raises(ImageError, match="at most 4294967295 work-items in a dimension"):
         launch("s_nop 0", [None], grid=(2**32, 1, 1))

@@ -13,6 +13,7 @@ from lowering import dtypes, problem, targets, verify
 from lowering.bounds import arithmetic_of
 from lowering.core import Binary, Failure, Problem, Schedule
 from lowering.lower import lower
+from lowering.passes import pipeline
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
 from lowering.passes.common.backend import BACKEND
 from lowering.problem import from_text
@@ -138,6 +139,30 @@ def test_f32_that_may_be_rounded_is_multiplied_as_xf32(knobs):
     names = {one.name for one in reachable(image.code, image.kernel(None).descriptor.entry)}
     assert any("xf32" in name for name in names)
     assert not wrong(of, binary)
+
+
+@pytest.mark.parametrize("depth", [1, 4, 9])
+def test_the_default_for_a_short_sum_of_tf32_is_legal(depth):
+    of = problem.from_shape(64, 64, depth, "tf32", layout="nt")
+    assert not wrong(of, built(of))
+
+
+def test_parts_that_indices_cannot_count_are_refused():
+    of = problem.from_shape(16384, 16384, 2048, "f16", layout="nt")
+    knobs = {"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 128, "split_k": 16}
+    outcome = lower(of, space.schedule(knobs, of, CHIP), CHIP).outcome
+    assert isinstance(outcome, Failure)
+    assert "4294967296 elements, more than indices of 32 bits can count" in outcome.reason
+
+
+def test_a_tile_after_the_other_with_memory_that_comes_later():
+    """promote behind persist, and a place for each turn: the last step of one tile and the first of the next meet."""
+    of = problem.from_shape(128, 192, 192, "f16", layout="nt")
+    text = str(space.schedule({**SMALL, "stages": 2}, of, CHIP))
+    step = next(each for each in map(str, space.schedule(SMALL, of, CHIP).passes) if each.startswith("map-waves"))
+    outcome = lower(of, pipeline.parse(text.replace(step, f"{step},persist{{workgroups=2}}")), CHIP).outcome
+    assert isinstance(outcome, Binary), outcome
+    assert not wrong(of, outcome)
 
 
 @pytest.mark.parametrize("sizes", [(1, 256, 64), (17, 33, 300), (100, 72, 7), (16, 16, 1), (129, 65, 130)])

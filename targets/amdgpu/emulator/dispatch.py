@@ -54,6 +54,8 @@ class Grid:
 
 def check(code: KernelCode, grid: Grid, dynamic_lds: int) -> None:
     """Raises ImageError for a launch that the hardware would refuse."""
+    if dynamic_lds < 0:
+        raise ImageError(f"dynamic LDS is at least 0 bytes, found {dynamic_lds}")
     if min(*grid.groups, *grid.block) < 1:
         raise ImageError(f"grid {grid.groups} of blocks {grid.block}: every dimension must be at least 1")
     if max(n * b for n, b in zip(grid.groups, grid.block, strict=True)) > MOST_ITEMS:
