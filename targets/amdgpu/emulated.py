@@ -195,7 +195,9 @@ class EmulatedProgram:
 
 def argument_region(argument: Any, pointer: int) -> Region:
     """Where an argument of the program lies."""
-    return Region(argument.name, pointer, int(np.prod(argument.shape)) * lookup(argument.dtype).bytes)
+    return Region(
+        argument.name, pointer, int(np.prod(argument.shape)) * lookup(argument.dtype).bytes, argument.role == "output"
+    )
 
 
 LEAST = 8  # workgroups of a sample

@@ -322,3 +322,191 @@ def test_hidden_arguments():
 def test_launches_that_do_not_fit(args, block, words):
     with pytest.raises(ImageError, match=words):
         launch("s_nop 0", args, block=block)
+
+
+ENGINES = ["numpy", "native"]
+
+
+def test_an_address_near_the_end_of_the_numbers_is_a_fault():
+    body = LOAD + "s_mov_b32 s8, 0xfffffff8\ns_mov_b32 s9, 0x80007eff\nglobal_load_dword v3, v2, s[8:9]"
+    for engine in ENGINES:
+        with pytest.raises(EmulationError, match="out of bounds: address 0x80007efffffffff8"):
+            launch(body, [np.zeros(64, np.uint32)], options=Options(engine=engine))
+
+
+TWO = ("global_buffer", "global_buffer")
+COPY = LOAD + (
+    "s_load_dwordx2 s[12:13], s[0:1], 0x8\nglobal_load_dword v3, v2, s[8:9]\ns_waitcnt vmcnt(0) lgkmcnt(0)\n"
+    "v_add_u32_e32 v3, 1, v3\nglobal_store_dword v2, v3, s[12:13]"
+)
+
+
+def test_an_array_given_twice_is_one_buffer():
+    both = np.arange(64, dtype=np.uint32)
+    launch(COPY, [both, both], kinds=TWO)
+    np.testing.assert_array_equal(both, np.arange(1, 65))
+
+
+def test_views_that_overlap_are_refused_where_one_may_be_written():
+    whole = np.arange(128, dtype=np.uint32)
+    with pytest.raises(ImageError, match=r"arguments 0 and 1 \(the first is 0\) are views of the same memory"):
+        launch(COPY, [whole[:64], whole[32:96]], kinds=TWO)
+    whole.flags.writeable = False
+    launch(LOAD, [whole[:64], whole[32:96]], kinds=TWO)
+
+
+@pytest.mark.parametrize("offset", ["0x0", "0x78", "0x80", "0x100"])
+def test_scalar_buffer_loads_end_at_num_records(offset):
+    body = (
+        LOAD + "s_mov_b32 s10, 0x80\ns_mov_b32 s11, 0x27000\ns_and_b32 s13, s9, 0xffff\ns_mov_b32 s12, s8\n"
+        f"s_mov_b32 s14, 0x80\ns_mov_b32 s15, 0x27000\ns_buffer_load_dwordx4 s[16:19], s[12:15], {offset}\n"
+        "s_waitcnt lgkmcnt(0)\nv_mov_b32_e32 v4, 0\n"
+        + "".join(f"v_mov_b32_e32 v3, s{16 + n}\nglobal_store_dword v4, v3, s[8:9] offset:{4 * n}\n" for n in range(4))
+    )
+    data = np.arange(128, dtype=np.uint32) + 1
+    first, kept = int(offset, 16) // 4, data.copy()
+    assert not launch(body, [data]).findings
+    np.testing.assert_array_equal(data[:4], [kept[first + n] if first + n < 32 else 0 for n in range(4)])
+
+
+@pytest.mark.parametrize(("offset", "words"), [("offset:16", "0x10"), ("offset:-4", "-0x4"), ("offset:14", "0xe")])
+def test_scratch_ends_with_its_lane(offset, words):
+    body = LOAD + f"scratch_store_dword off, v1, off {offset}"
+    with pytest.raises(EmulationError, match=f"scratch address {words}, 4 bytes, of a lane that has 16 bytes"):
+        launch(body, [np.zeros(64, np.uint32)], scratch=16)
+
+
+def test_a_flat_address_of_scratch_ends_with_its_lane():
+    body = LOAD + (
+        "s_mov_b64 s[12:13], src_private_base\nv_mov_b32_e32 v6, {at}\nv_mov_b32_e32 v7, s13\n"
+        "flat_store_dword v[6:7], v1\ns_waitcnt vmcnt(0) lgkmcnt(0)\nflat_load_dword v3, v[6:7]\n"
+        "s_waitcnt vmcnt(0) lgkmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
+    )
+    out = np.zeros(64, np.uint32)
+    launch(body.format(at=12), [out], scratch=16)
+    np.testing.assert_array_equal(out, np.arange(64))
+    with pytest.raises(EmulationError, match="scratch address 0x10, 4 bytes"):
+        launch(body.format(at=16), [out], scratch=16)
+
+
+@pytest.mark.parametrize(
+    ("between", "kinds"),
+    [
+        ("s_waitcnt lgkmcnt(0)", {"race"}),
+        ("s_waitcnt lgkmcnt(0)\ns_barrier", set()),
+    ],
+)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("bits", [32, 64])
+def test_an_atomic_races_with_a_plain_read(bits, engine, between, kinds):
+    read, add, data = (
+        ("ds_read_b32 v8", "ds_add_u32", "v5") if bits == 32 else ("ds_read_b64 v[8:9]", "ds_add_u64", "v[4:5]")
+    )
+    body = (
+        LOAD + "v_mov_b32_e32 v4, 0\nv_mov_b32_e32 v5, 0\nv_mov_b32_e32 v6, 0\nds_write_b64 v6, v[4:5]\n"
+        f"s_waitcnt lgkmcnt(0)\ns_barrier\n{add} v6, {data}\n{between}\n{read}, v6\ns_waitcnt lgkmcnt(0)"
+    )
+    found = launch(body, [None], block=(128, 1, 1), lds=64, options=Options(engine=engine)).findings
+    assert {each.kind for each in found} == kinds
+    if found:
+        assert "LDS address 0x0, changed by an atomic of several waves at" in str(found[0])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("barrier", "races"), [("s_barrier", 0), ("s_nop 0", 1)])
+def test_an_atomic_does_not_hide_the_plain_write_before(barrier, races, engine):
+    """A wave zeroes a counter and adds to it; with no barrier another adds too, perhaps before."""
+    body = LOAD + (
+        "v_mov_b32_e32 v5, 1\nv_mov_b32_e32 v6, 0\nv_mov_b32_e32 v7, 0\nv_readfirstlane_b32 s5, v1\n"
+        "s_cmp_lg_u32 s5, 0\ns_cbranch_scc1 others\nds_write_b32 v6, v7\n"
+        f"others:\n{barrier}\nds_add_u32 v6, v5\ns_waitcnt lgkmcnt(0)"
+    )
+    found = launch(body, [None], block=(128, 1, 1), lds=64, options=Options(engine=engine)).findings
+    assert len(found) == races
+    assert all("an atomic at LDS address 0x0, written by wave 0" in str(each) for each in found)
+
+
+def test_a_misaligned_atomic_of_lds_is_a_fault_and_gives_zero():
+    body = LOAD + (
+        "v_mov_b32_e32 v5, 1\nv_mov_b32_e32 v8, 7\nds_write_b32 v2, v5\nds_add_rtn_u32 v8, v2, v5 offset:2\n"
+        "s_waitcnt lgkmcnt(0)\nglobal_store_dword v2, v8, s[8:9]"
+    )
+    out = np.full(64, 9, np.uint32)
+    with pytest.raises(EmulationError, match="misaligned: LDS address 0x2 is no multiple of 4"):
+        launch(body, [out], lds=512)
+    assert launch(body, [out], lds=512, options=RELAXED).faults == 64
+    np.testing.assert_array_equal(out, 0)
+
+
+def test_an_atomic_out_of_range_gives_zero():
+    body = LOAD + (
+        "v_mov_b32_e32 v5, 1\nv_mov_b32_e32 v8, 7\nglobal_atomic_add v8, v2, v5, s[8:9] offset:128 sc0\n"
+        "s_waitcnt vmcnt(0)\nglobal_store_dword v2, v8, s[8:9]"
+    )
+    out = np.full(64, 3, np.uint32)
+    launch(body, [out], options=RELAXED)
+    np.testing.assert_array_equal(out, [3] * 32 + [0] * 32)
+
+
+def test_a_global_atomic_of_f32_flushes_denormals():
+    tiny = np.array([1e-40, -1e-40, 1.5], np.float32)
+    body = LOAD + "v_mov_b32_e32 v5, 0\nv_cmp_gt_u32_e32 vcc, 3, v1\ns_and_b64 exec, exec, vcc\n"
+    launch(body + "global_atomic_add_f32 v2, v5, s[8:9]", [tiny])
+    np.testing.assert_array_equal(tiny.view(np.uint32), np.array([0.0, 0.0, 1.5], np.float32).view(np.uint32))
+
+
+def test_another_float_mode_is_refused():
+    with pytest.raises(EmulationError, match=r"`s_setreg_imm32_b32 .*` sets another float mode"):
+        launch("s_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 4), 0", [None])
+
+
+@pytest.mark.parametrize(("soffset", "moved"), [("64", 16), ("4", 1), ("0", 0), ("-16", None)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_soffset_may_be_any_inline_constant(soffset, moved, engine):
+    body = (
+        LOAD + "s_mov_b32 s10, 0x200\ns_mov_b32 s11, 0x27000\ns_and_b32 s9, s9, 0xffff\n"
+        f"buffer_load_dword v3, v2, s[8:11], {soffset} offen\ns_waitcnt vmcnt(0)\n"
+        "buffer_store_dword v3, v2, s[8:11], 0 offen"
+    )
+    data = np.arange(128, dtype=np.uint32)
+    launch(body, [data], options=Options(engine=engine))
+    np.testing.assert_array_equal(data[:64], 0 if moved is None else np.arange(64) + moved)
+
+
+FOUND = [
+    # a pair whose second place nobody wrote; both kinds at once; a misaligned read of two units; races of bytes
+    "ds_write_b32 v2, v1\nds_read2_b32 v[8:9], v2 offset1:128",
+    "v_lshlrev_b32_e32 v2, 2, v0\nv_lshrrev_b32_e32 v3, 1, v2\nds_write_b32 v3, v1\nds_read_b64 v[8:9], v2 offset:254",
+    "ds_write_b32 v2, v1 offset:2\nv_sub_u32_e32 v3, 0x1fc, v2\nds_read_b32 v4, v3 offset:4",
+    "ds_write_b32 v2, v1\nv_sub_u32_e32 v3, 0x1fc, v2\nds_write_b8 v3, v1 offset:3",
+    "v_and_b32_e32 v3, 0xfc, v2\nds_write_b32 v3, v1\nds_read_b128 v[8:11], v3 offset:4",
+    "v_and_b32_e32 v3, 0xfc, v2\nds_write2st64_b32 v3, v1, v2 offset1:2",
+]
+
+
+@pytest.mark.parametrize("body", FOUND)
+def test_engines_find_the_same(body):
+    """The words too: kinds, addresses, waves, lanes."""
+    found = []
+    for engine in ENGINES:
+        ran = launch(LOAD + body, [None], block=(128, 1, 1), lds=2048, options=Options(engine=engine))
+        found.append(sorted(str(each) for each in ran.findings))
+    assert found[0]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("line", ["global_store_dwordx2 v3, v[4:5], s[8:9]", "global_store_dwordx4 v3, v[4:7], s[8:9]"])
+def test_lanes_that_overlap_store_one_after_the_other(line):
+    """A later lane wins, dword by dword, whatever computes it."""
+    body = (
+        LOAD
+        + "v_lshlrev_b32_e32 v3, 2, v1\n"
+        + "".join(f"v_lshlrev_b32_e32 v{4 + n}, 4, v1\nv_or_b32_e32 v{4 + n}, {n}, v{4 + n}\n" for n in range(4))
+    )
+    results = []
+    for engine in ENGINES:
+        out = np.zeros(72, np.uint32)
+        launch(body + line, [out], options=Options(engine=engine))
+        results.append(out)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0][:64], np.arange(64) << 4)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lowering.targets.amdgpu.emulator.decode import Instruction, Operand, signed
-from lowering.targets.amdgpu.emulator.operands import joined
+from lowering.targets.amdgpu.emulator.kinds import constant
+from lowering.targets.amdgpu.emulator.operands import Unsupported, joined
 from lowering.targets.amdgpu.emulator.waves import FLAT_SCRATCH, LANES, Waves, values
 
 Array = np.ndarray[Any, Any]
@@ -110,14 +111,27 @@ def buffer(one: Instruction) -> Locate:
             whole = np.uint64(1 << 62)
             inside = (element < records) & ((stride == 0) | (inner < stride))
             return Place(address, np.where(inside, whole, np.uint64(0)))
-        return Place(address, np.where(beyond < records, records - beyond, np.uint64(0)))
+        return Place(address, within(beyond, records))
 
     return find
 
 
+def within(beyond: Array, records: Array) -> Array:
+    """How many bytes of a raw buffer lie behind an offset: 0 past its end."""
+    return np.where(beyond < records, records - beyond, np.uint64(0))
+
+
 def scalar_offset(place: Operand) -> Callable[[Waves], Array]:
-    """SOFFSET of each wave."""
+    """SOFFSET of each wave. Raises Unsupported for what is neither a scalar register nor a constant."""
     if place.file == "s":
         return lambda w: w.s[place.index].astype(np.uint64)
-    value = np.uint64(max(0, place.index - 128) if place.index <= 192 else 0)
+    value = np.uint64(constant_offset(place))
     return lambda w: np.full(w.count, value)
+
+
+def constant_offset(place: Operand) -> int:
+    """SOFFSET where it is an inline constant: its 32 bits."""
+    value = constant(place, "u32")
+    if value is None:
+        raise Unsupported(f"SOFFSET {place.index}")
+    return int(value)

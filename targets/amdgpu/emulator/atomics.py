@@ -58,6 +58,16 @@ INTEGERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def flushing(rule: Atomic) -> Atomic:
+    """The same on f32 with denormals taken and given as zeros of their sign."""
+    least = np.finfo(np.float32).tiny
+
+    def flushed(value: Any) -> Any:
+        return np.copysign(np.float32(0), value) if abs(value) < least else value
+
+    return Atomic(rule.kind, lambda old, data: flushed(rule.function(flushed(old), flushed(data))))
+
+
 def table() -> dict[str, Atomic]:
     """By the names of LDS instructions without ds_ and _rtn, and of global ones without their prefix."""
     found: dict[str, Atomic] = {}

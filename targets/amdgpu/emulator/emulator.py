@@ -147,16 +147,19 @@ class Emulator:
     ) -> EmulationResult:
         """Runs a kernel once. `grid` counts workgroups. Arrays among `args` are buffers, and are changed in place.
 
-        An array that numpy calls read-only may not be written by the kernel either. Raises ImageError for arguments,
-        options or a shape that do not fit, EmulationError for a fault in the kernel.
+        An array that numpy calls read-only may not be written by the kernel either; one given twice is one buffer.
+        Raises ImageError for arguments, options or a shape that do not fit, EmulationError for a fault in the kernel.
         """
         code = self.image.kernel(kernel)
         check_arguments(args, options)
+        same = repeats(args)
         used, first = self.memory.used, len(self.memory.regions)
         addresses: dict[int, int] = {}
         try:
             for number, each in enumerate(args):
-                if isinstance(each, np.ndarray):
+                if number in same:
+                    addresses[number] = addresses[same[number]]
+                elif isinstance(each, np.ndarray):
                     addresses[number] = self.memory.allocate(each.nbytes, f"argument {number}", each.flags.writeable)
                     self.memory.write(addresses[number], each.tobytes())
             packed = [as_bytes(each, addresses.get(number)) for number, each in enumerate(args)]
@@ -257,6 +260,31 @@ def check_arguments(args: Sequence[object], options: Options) -> None:
     for number in options.outputs:
         if not (0 <= number < len(args) and isinstance(args[number], np.ndarray)):
             raise ImageError(f"outputs: argument {number} (the first is 0) is no array")
+
+
+def repeats(args: Sequence[object]) -> dict[int, int]:
+    """The arguments that are the very memory of an earlier one, and that one's number.
+
+    Raises ImageError for arrays that overlap otherwise: each would be copied back over the other.
+    """
+    found: dict[int, int] = {}
+    arrays = [(n, each) for n, each in enumerate(args) if isinstance(each, np.ndarray) and each.nbytes]
+    for k, (number, each) in enumerate(arrays):
+        for earlier, other in arrays[:k]:
+            if identity(each) == identity(other):
+                found.setdefault(number, earlier)
+            elif (each.flags.writeable or other.flags.writeable) and np.shares_memory(each, other):
+                raise ImageError(
+                    f"arguments {earlier} and {number} (the first is 0) are views of the same memory: pass one of them "
+                    "as a copy, or both read-only"
+                )
+    return found
+
+
+def identity(array: Array) -> tuple[object, ...]:
+    """What two arrays share that are the same memory seen alike."""
+    held = array.__array_interface__
+    return held["data"], array.shape, array.strides, array.dtype.itemsize
 
 
 def unsuited(array: Array) -> str:

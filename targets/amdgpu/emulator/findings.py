@@ -63,7 +63,6 @@ class Findings:
 
     on_fault: OnFault = "error"
     found: dict[tuple[str, int], Finding] = field(default_factory=dict[tuple[str, int], Finding])
-    counts: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     groups: Array = field(default_factory=lambda: np.zeros(1, np.int64))  # numbers of the batch's workgroups
     faults: int = 0  # accesses of lanes that were out of bounds or misaligned
 
@@ -82,7 +81,6 @@ class Findings:
         place = int(lanes[number])
         wave, lane = divmod(place, LANES)
         key = (kind, one.address)
-        self.counts[key] = self.counts.get(key, 0) + int(bad.sum())
         if key in self.found or len(self.found) >= most:
             return
         group = int(self.groups[w.group[wave]])

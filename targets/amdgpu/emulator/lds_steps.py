@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic, apply
+from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic
 from lowering.targets.amdgpu.emulator.decode import Instruction
 from lowering.targets.amdgpu.emulator.lds import Lds
 from lowering.targets.amdgpu.emulator.operands import Unsupported, register
@@ -50,6 +50,11 @@ def addresses(one: Instruction, w: Waves, lanes: Array, offset: int) -> Array:
 def is_access(one: Instruction) -> bool:
     """Whether it is a plain load or store of LDS."""
     return one.opcode.format == "DS" and one.name.startswith(("ds_read", "ds_write")) and "addtid" not in one.name
+
+
+def is_atomic(one: Instruction) -> bool:
+    """Whether it is an atomic of LDS."""
+    return one.opcode.format == "DS" and one.name.removeprefix("ds_").replace("_rtn", "") in ATOMICS
 
 
 def size_of(one: Instruction) -> int:
@@ -143,15 +148,9 @@ def atomic(one: Instruction, lds: Callable[[], Lds], rule: Atomic, returns: bool
     sources = [register(one.operands[name]) for name in names]
 
     def step(w: Waves) -> None:
-        memory, lanes = lds(), active(w)
-        address = addresses(one, w, lanes, offset)
-        good = memory.inside(one, w, address, lanes, nbytes)
-        address, lanes = address[good], lanes[good]
+        lanes = active(w)
         data = [values_at(w, index, nbytes // 4, lanes) for index in sources]
-        old = apply(memory.bytes_, memory.place(w, address, lanes), rule, data)
-        if memory.shadow is not None:
-            unit = memory.place(w, address, lanes) // memory.unit
-            memory.shadow.writer[unit] = np.maximum(memory.shadow.writer[unit], 1)
+        old = lds().atomic(one, w, addresses(one, w, lanes, offset), lanes, rule, data)
         if returns:
             put_at(w, register(one.operands["vdst"]), old, lanes)
 

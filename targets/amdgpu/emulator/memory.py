@@ -147,7 +147,7 @@ class Memory:
         starts = np.array([r.address - BASE for r in regions])
         ends = np.array([r.end - BASE for r in regions])
         place = np.searchsorted(starts, offsets, "right") - 1
-        bad = (place < 0) | (offsets + nbytes > ends[place])
+        bad = (place < 0) | (offsets > ends[place] - nbytes)  # a sum with an offset may overflow
         return bad if bad.any() else None
 
 
@@ -171,13 +171,14 @@ def gather(space: Array, offsets: Array, nbytes: int) -> Array:
 
 
 def scatter(space: Array, offsets: Array, values: Array, nbytes: int) -> None:
-    """Stores uint32 (dwords, lanes) at offsets of a byte array; where lanes meet the highest one wins."""
+    """Stores uint32 (dwords, lanes) at offsets of a byte array, lane after lane: where some meet the last one wins."""
     if nbytes < 4:
         kind = np.uint8 if nbytes == 1 else np.uint16
         if nbytes == 1 or not (offsets & 1).any():
             space.view(kind)[offsets // nbytes] = values[0].astype(kind)
             return
-        space[offsets], space[offsets + 1] = values[0].astype(np.uint8), (values[0] >> 8).astype(np.uint8)
+        halves = np.stack([values[0].astype(np.uint8), (values[0] >> 8).astype(np.uint8)], axis=1)
+        space[offsets[:, None] + np.arange(2)] = halves
         return
     if not (offsets & 3).any():
         words = space.view(np.uint32)
@@ -185,8 +186,7 @@ def scatter(space: Array, offsets: Array, values: Array, nbytes: int) -> None:
         if nbytes == 16 and not (first & 3).any():
             words.reshape(-1, 4)[first >> 2] = values.T
             return
-        for number in range(nbytes // 4):
-            words[first + number] = values[number]
+        words[first[:, None] + np.arange(nbytes // 4)] = values.T
         return
     parts = np.ascontiguousarray(values.T).view(np.uint8).reshape(len(offsets), nbytes)
     space[offsets[:, None] + np.arange(nbytes)] = parts

@@ -1,7 +1,8 @@
 """LDS accesses as machine code: a loop over lanes that tests bounds, keeps who wrote and read, and copies.
 
 It does what `lds.py` does with arrays, lane after lane, and gives up before it changes anything where an access is out
-of range: then the arrays report it. Of races and reads that find nothing it counts the lanes and keeps the first.
+of range, or has only a part of a unit that is kept track of: then the arrays do it. Of races and reads
+that find nothing it keeps the first lane's, of each kind and place.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import lds
 from lowering.targets.amdgpu.emulator.decode import Instruction
-from lowering.targets.amdgpu.emulator.lds import MANY, Lds
+from lowering.targets.amdgpu.emulator.lds import MANY, Does, Lds, Met
 from lowering.targets.amdgpu.emulator.lds_steps import pair_offsets, size_of
 from lowering.targets.amdgpu.emulator.machine_code import loaded
 from lowering.targets.amdgpu.emulator.operands import register
 from lowering.targets.amdgpu.emulator.text import two_offsets
-from lowering.targets.amdgpu.emulator.waves import LANES, Waves
+from lowering.targets.amdgpu.emulator.waves import Waves
 
 Step = Callable[[Waves], None]
 NAMES = ("b8", "b16", "u8", "u16", "b32", "b64", "b96", "b128")
-UNWRITTEN, WRITTEN, READ = 1, 2, 3  # what was found first
+UNWRITTEN, WRITTEN, READ = range(3)  # kinds of what is found
+SLOT = 4  # int64 of a finding: whether there is one, the lane, the address, the tag that was met
+ANY = 2 * (READ + 1) * SLOT  # behind those of two places: whether there is any
 HEAD = (
     "ptr %v, i64 %vs, ptr %mask, i64 %waves, ptr %group, ptr %number, ptr %lds, i64 %stride, i64 %size, ptr %params, "
     "ptr %writer, ptr %reader, ptr %epoch, ptr %found"
@@ -101,7 +103,7 @@ test:
 {active("t", "%ti", "tbody", "tnext")}
 tbody:
 {address("t", "%ti", access)}
-{bounds(access)}
+{bounds(access, shift)}
   br label %tnext
 tnext:
   %tok3 = phi i1 [%tok, %tlook], [%tok2, %tbody]
@@ -154,8 +156,8 @@ def address(prefix: str, index: str, access: Access) -> str:
     return "\n".join(lines)
 
 
-def bounds(access: Access) -> str:
-    """Whether all places of a lane lie inside."""
+def bounds(access: Access, shift: int | None) -> str:
+    """Whether all places of a lane lie inside, and have whole units."""
     lines: list[str] = []
     last = "%tok"
     for place in range(access.places):
@@ -163,6 +165,10 @@ def bounds(access: Access) -> str:
         lines.append(f"  %tb{place} = icmp ule i64 %te{place}, %size")
         lines.append(f"  %tc{place} = and i1 {last}, %tb{place}")
         last = f"%tc{place}"
+        if shift:
+            lines.append(f"  %tl{place} = and i64 %t{place}, {(1 << shift) - 1}")
+            lines.append(f"  %tm{place} = icmp eq i64 %tl{place}, 0\n  %tw{place} = and i1 {last}, %tm{place}")
+            last = f"%tw{place}"
     return "\n".join([*lines, f"  %tok2 = and i1 {last}, true"])
 
 
@@ -193,21 +199,27 @@ def other(name: str, value: str) -> str:
 """
 
 
-def report(name: str, condition: str, kind: str, last: str) -> str:
-    """Counts a finding, and keeps the first: its lane, kind and the tag that it met."""
+def report(name: str, condition: str, place: int, shift: int, kind: str, last: str) -> str:
+    """Keeps the first finding of a place and kind: its lane, the unit's address, and the tag that it met."""
     return f"""  br i1 {condition}, label %{name}.bad, label %{name}.good
 {name}.bad:
-  %{name}.c = load i64, ptr %found
-  %{name}.c1 = add i64 %{name}.c, 1
-  store i64 %{name}.c1, ptr %found
+  %{name}.k0 = add i64 {kind}, {place * (READ + 1)}
+  %{name}.k = mul i64 %{name}.k0, {SLOT}
+  %{name}.p0 = getelementptr i64, ptr %found, i64 %{name}.k
+  %{name}.c = load i64, ptr %{name}.p0
   %{name}.first = icmp eq i64 %{name}.c, 0
   br i1 %{name}.first, label %{name}.keep, label %{name}.good
 {name}.keep:
-  %{name}.p1 = getelementptr i64, ptr %found, i64 1
+  store i64 1, ptr %{name}.p0
+  %{name}.pa = getelementptr i64, ptr %found, i64 {ANY}
+  store i64 1, ptr %{name}.pa
+  %{name}.p1 = getelementptr i64, ptr %{name}.p0, i64 1
   store i64 %i, ptr %{name}.p1
-  %{name}.p2 = getelementptr i64, ptr %found, i64 2
-  store i64 {kind}, ptr %{name}.p2
-  %{name}.p3 = getelementptr i64, ptr %found, i64 3
+  %{name}.unit = shl i64 %u{place}.k, {shift}
+  %{name}.at = sub i64 %{name}.unit, %base
+  %{name}.p2 = getelementptr i64, ptr %{name}.p0, i64 2
+  store i64 %{name}.at, ptr %{name}.p2
+  %{name}.p3 = getelementptr i64, ptr %{name}.p0, i64 3
   store i64 {last}, ptr %{name}.p3
   br label %{name}.good
 {name}.good:
@@ -225,8 +237,6 @@ def at_once(access: Access, place: int, shift: int) -> str:
     A tag is of this epoch and of another wave where its upper half differs from that of the own tag in the wave only.
     """
     p, count = f"u{place}", access.nbytes >> shift
-    if not count:  # a part of a unit
-        return f"  br label %{p}.slow\n"
     vector = f"<{count} x i64>"
 
     def splat(name: str, value: str) -> str:
@@ -255,11 +265,7 @@ def at_once(access: Access, place: int, shift: int) -> str:
     else:
         bad = f"  %{p}.any = or <{count} x i1> %{p}.or, %{p}.ow\n"
         done = f"  store {vector} %{p}.tag, ptr %{p}.fwp, align 8\n"
-    return f"""  %{p}.low = and i64 %x{place}, {(1 << shift) - 1}
-  %{p}.fits = icmp eq i64 %{p}.low, 0
-  br i1 %{p}.fits, label %{p}.fast, label %{p}.slow
-{p}.fast:
-  %{p}.fk = lshr i64 %x{place}, {shift}
+    return f"""  %{p}.fk = lshr i64 %x{place}, {shift}
   %{p}.fwp = getelementptr i64, ptr %writer, i64 %{p}.fk
   %{p}.frp = getelementptr i64, ptr %reader, i64 %{p}.fk
   %{p}.fw = load {vector}, ptr %{p}.fwp, align 8
@@ -295,12 +301,13 @@ def units(access: Access, place: int, shift: int, unit: Callable[[str, Access, i
 """
 
 
-def read_unit(p: str, _access: Access, _place: int, _shift: int) -> str:
+def read_unit(p: str, _access: Access, place: int, shift: int) -> str:
     """A read: of something written, by no other wave since the barrier; kept beside the other readers."""
     return f"""  %{p}.none = icmp eq i64 %{p}.wt, 0
   %{p}.bad = or i1 %{p}.none, %{p}.wo
   %{p}.kind = select i1 %{p}.none, i64 {UNWRITTEN}, i64 {WRITTEN}
-{report(f"{p}.x", f"%{p}.bad", f"%{p}.kind", f"%{p}.wt")}  %{p}.kept = select i1 %{p}.ro, i64 %many, i64 %tag
+{report(f"{p}.x", f"%{p}.bad", place, shift, f"%{p}.kind", f"%{p}.wt")}\
+  %{p}.kept = select i1 %{p}.ro, i64 %many, i64 %tag
   store i64 %{p}.kept, ptr %{p}.rp
 """
 
@@ -311,7 +318,7 @@ def write_unit(p: str, access: Access, place: int, shift: int) -> str:
   %{p}.bad = and i1 %{p}.met, %{p}.ch
   %{p}.kind = select i1 %{p}.wo, i64 {WRITTEN}, i64 {READ}
   %{p}.last.t = select i1 %{p}.wo, i64 %{p}.wt, i64 %{p}.rt
-{report(f"{p}.x", f"%{p}.bad", f"%{p}.kind", f"%{p}.last.t")}  store i64 %tag, ptr %{p}.wp
+{report(f"{p}.x", f"%{p}.bad", place, shift, f"%{p}.kind", f"%{p}.last.t")}  store i64 %tag, ptr %{p}.wp
 """
 
 
@@ -329,9 +336,7 @@ def changed(p: str, access: Access, place: int, shift: int) -> str:
 """
     # the dword of the place that the unit begins in
     return f"""  %{p}.at = shl i64 %{p}.k, {shift}
-  %{p}.rel0 = sub i64 %{p}.at, %x{place}
-  %{p}.neg = icmp slt i64 %{p}.rel0, 0
-  %{p}.rel = select i1 %{p}.neg, i64 0, i64 %{p}.rel0
+  %{p}.rel = sub i64 %{p}.at, %x{place}
   %{p}.dw = lshr i64 %{p}.rel, 2
   %{p}.off = shl i64 %{p}.dw, 2
   %{p}.la = add i64 %x{place}, %{p}.off
@@ -378,12 +383,12 @@ def store(access: Access, place: int) -> str:
 
 ALL = tuple(Access(is_load, n, places) for is_load in (True, False) for n in (1, 2, 4, 8, 12, 16) for places in (1, 2))
 
-KEYS = tuple((access, shift) for access in ALL for shift in (None, *SHIFTS))
+KEYS = tuple((access, shift) for access in ALL for shift in (None, *SHIFTS) if access.nbytes >> (shift or 0))
 
 
 def module() -> str:
     """The IR of all accesses, with and without checks."""
-    counts = sorted({access.nbytes >> shift for access, shift in KEYS if shift is not None and access.nbytes >> shift})
+    counts = sorted({access.nbytes >> shift for access, shift in KEYS if shift is not None})
     declared = [f"declare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)" for n in counts]
     return "\n".join((*declared, *(function(access, shift) for access, shift in KEYS)))
 
@@ -400,8 +405,7 @@ def bind(one: Instruction, local: Callable[[], Lds], arrays: Step) -> Step:
     access = access_of(one)
     if access is None:
         return arrays
-    plain = functions()[access, None]
-    checked = [functions()[access, shift] for shift in SHIFTS]
+    calls = {shift: function for (each, shift), function in functions().items() if each == access}
     if access.places == 2:
         offsets = list(pair_offsets(one, access.nbytes))
     else:
@@ -413,7 +417,7 @@ def bind(one: Instruction, local: Callable[[], Lds], arrays: Step) -> Step:
         data = [register(one.operands[name]) for name in ("data0", "data1")[: access.places]]
     numbers = np.array([one.fields["addr"], *data, *offsets, one.address], np.int64)
     at = numbers.ctypes.data
-    found = np.zeros(4, np.int64)
+    found = np.zeros(ANY + 1, np.int64)
     found_at = found.ctypes.data
 
     def step(w: Waves, _: Any = numbers) -> None:
@@ -422,31 +426,27 @@ def bind(one: Instruction, local: Callable[[], Lds], arrays: Step) -> Step:
         mask = 0 if w.full else w.mask.ctypes.data
         head = (w.v_at, w.v_stride, mask, w.count, w.group_at, w.number_at, here.bytes_at, here.stride, here.size, at)
         if shadow is None:
-            done = plain(*head, 0, 0, 0, 0)
+            gave_up = calls[None](*head, 0, 0, 0, 0)
+        elif shadow.shift in calls:
+            gave_up = calls[shadow.shift](*head, *shadow.places, found_at)
         else:
-            found[0] = 0
-            done = checked[shadow.shift](*head, *shadow.places, found_at)
-            if found[0]:
-                told(here, one, w, found)
-        if done:
+            gave_up = True
+        if found[ANY]:
+            told(here, one, w, found)
+            found[:] = 0
+        if gave_up:
             arrays(w)
 
     return step
 
 
 def told(here: Lds, one: Instruction, w: Waves, found: np.ndarray[Any, Any]) -> None:
-    """Reports what was found first."""
-    count, lane, kind, last = (int(n) for n in found)
-    lanes, bad = np.array([lane]), np.ones(1, bool)  # the first of them
-    offset = 0 if two_offsets(one) else one.fields["offset0"] | one.fields["offset1"] << 8
-    address = w.v[one.fields["addr"]].reshape(-1)[lanes] + np.uint32(offset)
-    access = lds.Access(one, w, lanes, np.array([last]), address)
-    does = "read" if one.name.startswith("ds_read") else "write"
-    if kind == UNWRITTEN:
-        here.unwritten(access, bad, 0)
-    else:
-        did = "written" if kind == WRITTEN else "read"
-        here.race(access, bad, 0, np.array([last]), does, did)
-    key = ("unwritten LDS" if kind == UNWRITTEN else "race", one.address)
-    here.findings.counts[key] = here.findings.counts.get(key, 0) + count - 1
-    assert lane < w.count * LANES
+    """Reports what was found at each place."""
+    does: Does = "read" if one.name.startswith("ds_read") else "write"
+    for place in found[:ANY].reshape(2, -1, SLOT):
+        met = [
+            Met(int(lane), int(address), "read" if kind == READ else "written", int(tag))
+            for kind, (there, lane, address, tag) in enumerate(place)
+            if there
+        ]
+        here.told(one, w, does, met)

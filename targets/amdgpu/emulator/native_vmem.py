@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lowering.targets.amdgpu.emulator import vmem
+from lowering.targets.amdgpu.emulator import addresses, vmem
 from lowering.targets.amdgpu.emulator.decode import Instruction, signed
 from lowering.targets.amdgpu.emulator.machine_code import loaded
 from lowering.targets.amdgpu.emulator.operands import register
@@ -62,7 +62,7 @@ def way_of(one: Instruction) -> tuple[Way, tuple[int, ...]] | None:
         return None
     place = one.operands["soffset"]
     number = place.index if place.file == "s" else -1
-    value = max(0, place.index - 128) if place.file != "s" and place.index <= 192 else 0
+    value = 0 if place.file == "s" else addresses.constant_offset(place)
     parameters = (fields["vaddr"], 4 * fields["srsrc"], fields["offset"], number, value, nbytes)
     return Way(int(bool(fields["offen"])), "resource"), parameters
 

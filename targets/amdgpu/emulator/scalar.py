@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from lowering.targets.amdgpu.emulator.decode import Instruction, Operand, signed
+from lowering.targets.amdgpu.emulator.findings import EmulationError
 from lowering.targets.amdgpu.emulator.kinds import NUMPY, constant, width
 from lowering.targets.amdgpu.emulator.operands import Unsupported, joined
 from lowering.targets.amdgpu.emulator.scalar_table import TABLE, Scalar
+from lowering.targets.amdgpu.emulator.text import text
 from lowering.targets.amdgpu.emulator.waves import EXEC, VCC, Waves
 
 Array = np.ndarray[Any, Any]
@@ -180,7 +182,10 @@ def set_register(one: Instruction) -> Step:
 
     def step(w: Waves) -> None:
         if np.any((get(w) & mask) != wanted):
-            raise Unsupported("another float mode: rounding to nearest and denormals kept are what is emulated")
+            raise EmulationError(
+                f"{one.address:#x}: `{text(one)}` sets another float mode: rounding to nearest and denormals kept are "
+                "what is emulated"
+            )
 
     return step
 

@@ -84,11 +84,13 @@ class Statistics:
     locate: dict[int, Callable[[Waves], None]] = field(default_factory=dict[int, Callable[[Waves], None]])
 
     def wants(self, one: Instruction) -> bool:
-        """LDS and global memory accesses."""
+        """Plain accesses of LDS and of global memory."""
         form = one.opcode.format
         if form == "DS":
             return one.name.startswith(("ds_read", "ds_write"))
-        return form in ("GLOBAL", "MUBUF") and ("_load_" in one.name or "_store_" in one.name)
+        return (
+            form in ("GLOBAL", "MUBUF") and ("_load_" in one.name or "_store_" in one.name) and "format" not in one.name
+        )
 
     def watch(self, one: Instruction, w: Waves) -> None:
         """Counts one access of the waves that are at it."""
@@ -259,6 +261,14 @@ def lines_of(found: Statistics, target: Target) -> Iterator[str]:
             totals = {n: (sum(t.lines[n] for t in rows), max(1, sum(t.ideal[n] for t in rows))) for n in LINES}
             ratios = ", ".join(f"{got / ideal:.2f}x the fewest {n}-byte lines" for n, (got, ideal) in totals.items())
             yield f"{name}: {sum(t.bytes for t in rows):,} bytes asked for, {ratios}"
+    beside = sum(count for one, count in found.counts.items() if is_beside(one))
+    if beside:
+        yield f"no lines or conflicts are counted of {beside:,} flat, scratch and atomic accesses"
+
+
+def is_beside(one: Instruction) -> bool:
+    """Whether an instruction accesses memory in a way that is not watched."""
+    return one.opcode.format in ("FLAT", "SCRATCH") or "_atomic_" in one.name or lds_steps.is_atomic(one)
 
 
 def worst(found: Statistics, most: int = 5) -> Iterator[tuple[str, str, str]]:

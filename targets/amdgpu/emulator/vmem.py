@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from lowering.targets.amdgpu.emulator.addresses import Locate, Place, locate, private
-from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic, apply
+from lowering.targets.amdgpu.emulator.atomics import ATOMICS, Atomic, apply, flushing
 from lowering.targets.amdgpu.emulator.decode import Instruction, signed
 from lowering.targets.amdgpu.emulator.findings import Findings
 from lowering.targets.amdgpu.emulator.kinds import PRIVATE_APERTURE, SHARED_APERTURE
@@ -88,6 +88,8 @@ def checked(
     one: Instruction, machine: Machine, w: Waves, place: Array, lanes: Array, nbytes: int, written: bool = False
 ) -> Array:
     """Which accesses lie in a buffer (that may be written); a fault is reported for the others."""
+    if one.opcode.format == "SCRATCH":
+        return checked_private(one, machine, w, place, lanes, nbytes)
     offsets = (place - np.uint64(BASE)).view(np.int64)
     bad = machine.memory.invalid(offsets, nbytes, written)
     if bad is None:
@@ -101,6 +103,17 @@ def checked(
         lanes,
         lambda i: f"address {int(place[i]):#x}, {nbytes} bytes: {memory.nearest(int(place[i]))}",
     )
+    return ~bad
+
+
+def checked_private(one: Instruction, machine: Machine, w: Waves, place: Array, lanes: Array, nbytes: int) -> Array:
+    """Which accesses lie in their lane's own scratch; a fault is reported for the others."""
+    offset = (place - private(w, lanes)).view(np.int64)
+    bad = (offset < 0) | (offset > w.scratch_bytes - nbytes)
+    if bad.any():
+        words = f"{nbytes} bytes, of a lane that has {w.scratch_bytes} bytes"
+        fault = machine.findings.fault
+        fault("out of bounds", one, w, bad, lanes, lambda i: f"scratch address {int(offset[i]):#x}, {words}")
     return ~bad
 
 
@@ -139,8 +152,9 @@ def fetch_flat(one: Instruction, machine: Machine, w: Waves, found: Place, lanes
             address = (found.address[some] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
             loaded[:, some] = machine.lds.read(one, w, address, lanes[some], nbytes)
         else:
-            address = flat_private(w, found.address[some], lanes[some]) if space == "scratch" else found.address[some]
-            good = checked(one, machine, w, address, lanes[some], nbytes)
+            own = space == "scratch"
+            address = flat_private(w, found.address[some], lanes[some]) if own else found.address[some]
+            good = (checked_private if own else checked)(one, machine, w, address, lanes[some], nbytes)
             rows = np.flatnonzero(some)[good]
             loaded[:, rows] = gather(machine.memory.bytes_, (address[good] - np.uint64(BASE)).view(np.int64), nbytes)
     return loaded
@@ -239,8 +253,12 @@ def write_flat(
             place = (address & np.uint64(0xFFFFFFFF)).astype(np.uint32)
             machine.lds.write(one, w, place, lanes[some], data[:, some], nbytes)
         else:
-            place = flat_private(w, address, lanes[some]) if space == "scratch" else address
-            put_bytes(one, machine, w, place, lanes[some], data[:, some], nbytes)
+            part, values = lanes[some], data[:, some]
+            if space == "scratch":
+                address = flat_private(w, address, part)
+                good = checked_private(one, machine, w, address, part, nbytes)
+                address, part, values = address[good], part[good], values[:, good]
+            put_bytes(one, machine, w, address, part, values, nbytes)
 
 
 def load_to_lds(one: Instruction, machine: Get, address: Locate) -> Step:
@@ -259,7 +277,12 @@ def load_to_lds(one: Instruction, machine: Get, address: Locate) -> Step:
 
 
 def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Step:
-    """An atomic on global memory, lane by lane in order. cmpswap has the value to compare behind the data."""
+    """An atomic on global memory, lane by lane in order. cmpswap has the value to compare behind the data.
+
+    Those of f32 flush denormals (CDNA3 ISA, "Memory scopes and atomics": the L2 does, whatever MODE says).
+    """
+    if rule.kind == "f32":
+        rule = flushing(rule)
     count = rule.bytes // 4
     compares = "cmpswap" in one.name
     buffered = one.opcode.format == "MUBUF"
@@ -270,18 +293,18 @@ def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Ste
     def step(w: Waves) -> None:
         lanes, here = active(w), machine()
         found = address(w, lanes)
-        good = aligned(one, here, w, found.address, lanes, rule.bytes)
-        if found.limit is not None:
-            good &= found.limit >= rule.bytes
-        good[good] = checked(one, here, w, found.address[good], lanes[good], rule.bytes, written=True)
+        good = np.ones(len(lanes), bool) if found.limit is None else found.limit >= rule.bytes
+        for test in (partial(checked, written=True), aligned):
+            good[good] = test(one, here, w, found.address[good], lanes[good], rule.bytes)
         some = lanes[good]
         data = [values_at(w, index + count * n, count, some) for n in range(2 if compares else 1)]
         offsets = (found.address[good] - np.uint64(BASE)).view(np.int64)
-        old = apply(here.memory.bytes_, offsets, rule, data)
+        old = np.zeros((count, len(lanes)), np.uint32)  # of a lane that is excluded
+        old[:, good] = apply(here.memory.bytes_, offsets, rule, data)
         if here.memory.written is not None:
             scatter(here.memory.written, offsets, np.full((count, len(some)), 0x01010101, np.uint32), rule.bytes)
         if gives_back:
-            put_at(w, target, old, some)
+            put_at(w, target, old, lanes)
 
     return step
 
