@@ -18,7 +18,7 @@ from lowering.targets.space import chosen
 
 @dataclass(frozen=True)
 class Request(frontend.ProblemWords):
-    """The words of either command, as typed."""
+    """The words of either command, as typed. `knobs`: `name=value` each, or several with spaces or commas between."""
 
     knobs: list[str]
     as_json: bool = False
@@ -40,7 +40,7 @@ def rank(request: Request) -> int:
         rows = [{"knobs": knobs, "predicted": asdict(prediction)} for knobs, prediction in best]
         print(json.dumps({"problem": problem.name, "target": target.name, "legal": len(found), "best": rows}, indent=1))
         return 0
-    for line in table(problem, target, found, best, space):
+    for line in table(problem, target, found, best):
         print(line)
     return 0
 
@@ -51,19 +51,18 @@ def modelled() -> list[str]:
 
 
 def table(
-    problem: Problem, target: Target, found: Sequence[Any], best: Sequence[tuple[Mapping[str, Any], Any]], space: Any
+    problem: Problem, target: Target, found: Sequence[Any], best: Sequence[tuple[Mapping[str, Any], Any]]
 ) -> Iterator[str]:
     """The best schedules with the terms that decide."""
     version = best[0][1].version
     yield f"problem   {problem.name}"
     yield f"ranked    {len(found)} legal schedules for {target.name} by *predicted* time (model {version}; nothing ran)"
-    default = space.default(problem, target)
     varied = [name for name in best[0][0] if len({row[0][name] for row in found}) > 1]
     heads = ["", *varied, "predicted", "TFLOP/s", "decided by", "then by", "rounds", "clock"]
     rows = [heads]
     for number, (knobs, p) in enumerate(best, start=1):
         terms = sorted(p.terms, key=lambda name: -p.terms[name])
-        mark = "default" if dict(knobs) == default else str(number)
+        mark = "default" if number == 1 else str(number)
         second = f"{terms[1]} {p.terms[terms[1]] / p.terms[terms[0]]:.0%}"
         times = [f"{p.seconds * 1e6:.1f} µs", f"{p.rate / 1e12:.0f}", terms[0], second]
         fill = [f"{p.rounds} ({p.full:.0%} full)", f"{p.clock / 1e9:.2f} GHz"]
@@ -72,6 +71,8 @@ def table(
     for row in rows:
         yield "          " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     fixed = {name: value for name, value in best[0][0].items() if name not in varied}
+    if len(found) > 1 and found[0][1].seconds > found[1][1].seconds:
+        yield "default   what `lower` takes: not always the first by time (`lower explain` says how it is chosen)"
     yield "the same  " + " ".join(f"{name}={value}" for name, value in fixed.items())
 
 
@@ -85,11 +86,13 @@ def explain(request: Request) -> int:
         print(f"illegal   {reason}")
         return 1
     full = space.full(given, problem, target)
+    remarks = space.remarks(full, problem, target) if hasattr(space, "remarks") else {}
     docs = {knob.name: knob.doc for knob in space.KNOBS}
     print(f"legal     for {problem.name} on {target.name}")
     width = max(len(f"{name}={value}") for name, value in full.items())
     for name, value in full.items():
         where = "given" if name in given else "the default's"
+        where += f", and {remarks[name]}" if name in remarks else ""
         print(f"          {f'{name}={value}'.ljust(width)}  {where}: {docs[name]}")
     if hasattr(space, "why"):
         for line in space.why(full, given, problem, target):

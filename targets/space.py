@@ -21,14 +21,21 @@ class Knob:
 
 
 def chosen(words: Sequence[str], knobs: Sequence[Knob]) -> dict[str, Value]:
-    """The knobs of `name=value` words. Raises UserError for one that there is not, or a value of another type."""
+    """The knobs of `name=value` words, with spaces or commas between.
+
+    Raises UserError for one that there is not, that is given twice, or a value of another type.
+    """
     known, found = {knob.name: knob for knob in knobs}, dict[str, Value]()
-    for word in (part for each in words for part in each.split()):
+    for word in (part for each in words for part in each.replace(",", " ").split()):
         name, sign, text = word.partition("=")
-        if name not in known or not sign:
+        if name not in known:
             raise UserError(
                 f"there is no knob '{name}'{pipeline.nearest(name, list(known))} (the knobs are {', '.join(known)})"
             )
+        if not sign:
+            raise UserError(f"knob '{name}' wants a value: {name}={known[name].values[0]}")
+        if name in found:
+            raise UserError(f"knob '{name}' is given twice: {found[name]} and {text}")
         first = known[name].values[0]
         if isinstance(first, bool):
             values = {"true": True, "1": True, "false": False, "0": False}

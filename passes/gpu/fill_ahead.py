@@ -15,6 +15,9 @@ after:   FILL(0)
          }
          USE(%w[TURN(448)])                    // the last step has nothing to fill
 
+Copies by no register come behind the last read of USE, since LLVM has every read of workgroup memory wait for those
+before it; what goes through registers beside them is loaded at the start of the step, and stored with them.
+
 With `prefetch` behind it a step loads two steps ahead and stores one ahead: what a step multiplies is there when it
 begins, and a wave's stores need not have arrived before its own products.
 """
@@ -74,7 +77,7 @@ def objection(loop: Any) -> str | None:
     carried = list(loop.regions[0].blocks[0].arguments)[1:]
     if any(operand in carried for op in fill for operand in op.operands):
         return "the copies are of what another step has loaded: fill-ahead before prefetch"
-    if any(fills(op) for op in use) or any(reads_tile(op) for op in fill):
+    if any(fills(op) for each in use for op in nested(each)) or any(reads_tile(op) for op in fill):
         return "the barrier does not lie between the copies to workgroup memory and their use"
     if any(op.name in WRITES and not fills(op) for op in ops):
         return "the loop writes device memory, which the next step might load"
@@ -86,9 +89,15 @@ def fills(op: Any) -> bool:
     return op.name == GATHER or (op.name in WRITES and in_workgroup(op.operands[WRITES[op.name]]))
 
 
+def nested(op: Any) -> list[Any]:
+    """An op and all that its regions hold."""
+    inner = [each for region in op.regions for block in region.blocks for each in block.operations]
+    return [op, *(found for each in inner for found in nested(each.operation))]
+
+
 def reads_tile(op: Any) -> bool:
-    """Whether an op reads workgroup memory."""
-    return op.name in READS and in_workgroup(op.operands[READS[op.name]])
+    """Whether an op, or one in its regions, reads workgroup memory."""
+    return any(each.name in READS and in_workgroup(each.operands[READS[each.name]]) for each in nested(op))
 
 
 def rotate(loop: Any) -> None:
@@ -102,8 +111,10 @@ def rotate(loop: Any) -> None:
     at = next(number for number, op in enumerate(ops) if op.name == "gpu.barrier")
     fill, waits = [op for op in ops[:at] if op.name != WAIT], [op for op in ops[:at] if op.name == WAIT]
     use = [*(op for op in fill if not fills(op)), *ops[at + 1 :]]  # what both need is computed for both
-    # LLVM has every read of workgroup memory wait for direct copies before it, so those go behind the last one
     start = 1 + max((number for number, op in enumerate(use) if reads_tile(op)), default=-1) if waits else 0
+    mixed = waits and any(fills(op) and op.name != GATHER for op in fill)
+    early = [op for op in fill if not fills(op)] if mixed else []
+    late = [op for op in fill if op not in early]
     counter, carried = block.arguments[0], list(block.arguments)[1:]
     results = list(list(block.operations)[-1].operands)
     with ir.InsertionPoint(loop):
@@ -116,8 +127,10 @@ def rotate(loop: Any) -> None:
         close = scf.YieldOp(list(new.inner_iter_args))
     with ir.InsertionPoint(close):
         values = dict(zip((counter, *carried), (new.induction_variable, *new.inner_iter_args), strict=True))
+        following = {counter: arith.AddIOp(new.induction_variable, step).result}
+        following |= copies(early, following)
         values |= copies(use[:start], values)
-        copies(fill, {counter: arith.AddIOp(new.induction_variable, step).result})
+        copies(late, following)
         values |= copies(use[start:], values)
         copies(waits, {})  # for direct copies, which are under way while the products are made
         gpu.BarrierOp()

@@ -148,13 +148,24 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     excluded = contradiction(shape)
     if excluded is not None:
         return excluded
-    for what, needed, name in (
-        ("threads a workgroup", shape.waves * LANES, "threads_per_group_max"),
-        ("bytes of workgroup memory", shape.lds_bytes, "shared_static_max"),
-        ("vector registers", shape.registers, "architectural_registers_per_lane"),
-    ):
+    rows, row, places = (
+        knobs["block_m"] + knobs["block_n"],
+        knobs["block_k"] + knobs["padding"],
+        min(2, knobs["stages"]),
+    )
+    for what, needed, name, words in (
+        ("threads a workgroup", shape.waves * LANES, "threads_per_group_max", f"{shape.waves} waves of {LANES}"),
+        (
+            "bytes of workgroup memory", shape.lds_bytes, "shared_static_max",
+            f"{rows} rows of block_m and block_n, {row} elements of {shape.nbytes} bytes, {places} of each",
+        ),
+        (
+            "vector registers", shape.registers, "architectural_registers_per_lane",
+            f"a wave's tile of {knobs['wave_m']}x{knobs['wave_n']}, its fragments and what is loaded ahead",
+        ),
+    ):  # fmt: skip
         if needed > int(target.facts[name]):
-            return f"{needed} {what}, of {target.facts[name]}"
+            return f"{needed} {what}, of {target.facts[name]} ({words})"
     return None
 
 
@@ -164,7 +175,7 @@ def contradiction(shape: Shape) -> str | None:
     pieces = knobs["mfma"] * knobs["wave_n"] * dtypes.lookup(shape.output).bytes // VECTOR_BYTES
     stages, split, stream = knobs["stages"], knobs["split_k"] > 1, knobs["stream_k"] > 0
     rules = (
-        (knobs["swizzle"] and knobs["padding"], "rows are either permuted or padded"),
+        (knobs["swizzle"] and knobs["padding"], "rows are either permuted or padded: padding goes with swizzle=false"),
         (stages > 3, f"stages is 1, 2 or 3, found {stages}"),
         (knobs["run"] not in (1, 2, 4), f"run is 1, 2 or 4, found {knobs['run']}"),
         (knobs["ping_pong"] and stages != 3, f"ping_pong takes stages=3, found {stages}"),
@@ -220,13 +231,12 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     direct = "direct=true " if knobs["direct"] else ""
     padding = f" padding={knobs['padding']}" if knobs["padding"] else ""
     raster = knobs["raster_m"] > 1 or knobs["chiplets"] > 1
-    whole, nbytes = -(-problem.contraction.k // knobs["block_k"]), dtypes.lookup(problem.contraction.element).bytes
-    made = tiles(knobs, problem) * knobs["split_k"]
-    stream = knobs["stream_k"] * int(target.facts["compute_units"])
-    ahead = knobs["stages"] > 2 and whole > 1
-    prefetch = knobs["prefetch"] and whole > 1 + ahead and not all(straight(knobs, problem))
-    trips = whole - ahead - prefetch  # of the loop that is left
+    nbytes, vain = dtypes.lookup(problem.contraction.element).bytes, idle(knobs, problem, target)
     workgroups = knobs["persistent"] * int(target.facts["compute_units"])
+
+    def wanted(name: str, least: int = 1) -> bool:
+        return knobs[name] >= least and name not in vain
+
     return (
         "fold-padding-writes",
         "map-blocks",
@@ -235,19 +245,57 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"promote{{{direct}k=last{padding} widen=false}}",
         f"map-lanes{lanes}",
         *(swizzles(knobs, problem) if knobs["swizzle"] else ()),
-        *((f"split-k{{parts={knobs['split_k']}}}",) if knobs["split_k"] > 1 and whole > 1 else ()),
-        *((f"stream-k{{workgroups={stream}}}",) if stream and whole > 1 else ()),
-        *(("double-buffer",) if knobs["stages"] > 1 and whole > 1 else ()),
-        *(("fill-ahead",) if ahead else ()),
-        *(("prefetch",) if prefetch else ()),
+        *((f"split-k{{parts={knobs['split_k']}}}",) if wanted("split_k", 2) else ()),
+        *((f"stream-k{{workgroups={stream_groups(knobs, target)}}}",) if wanted("stream_k") else ()),
+        *(("double-buffer",) if wanted("stages", 2) else ()),
+        *(("fill-ahead",) if wanted("stages", 3) else ()),
+        *(("prefetch",) if wanted("prefetch") else ()),
         *((f"pipeline-fragments{{ahead={knobs['ahead']}}}",) if knobs["ahead"] else ()),
-        *(("ping-pong",) if knobs["ping_pong"] and ahead and trips > 1 else ()),
+        *(("ping-pong",) if wanted("ping_pong") else ()),
         *(("fence-products",) if knobs["fences"] else ()),
         *(("buffer-accesses",) if knobs["buffers"] else ()),
         *(("turn-bytes",) if nbytes == 1 and problem.contraction.layout != "nt" else ()),
-        *((f"persist{{workgroups={workgroups}}}",) if 0 < workgroups < made else ()),
+        *((f"persist{{workgroups={workgroups}}}",) if wanted("persistent") else ()),
         *simt.TO_KERNELS,
     )
+
+
+def idle(knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:
+    """The knobs that ask for what this problem has no room for, and why: no pass is made for them."""
+    steps, persistent = steps_of(knobs, problem), knobs["persistent"] * int(target.facts["compute_units"])
+    made, ahead = tiles(knobs, problem) * knobs["split_k"], knobs["stages"] > 2 and steps > 1
+    few = f"K has {steps} step{'s' if steps > 1 else ''} of block_k={knobs['block_k']}"
+    direct = straight(knobs, problem)
+    no_prefetch = "direct copies leave nothing to load" if all(direct) else few if steps <= 1 + ahead else ""
+    trips = steps - ahead - (knobs["prefetch"] and not no_prefetch)  # of the loop that is left
+    rules = (
+        ("split_k", knobs["split_k"] > 1 and steps == 1, few),
+        ("stream_k", knobs["stream_k"] and steps == 1, few),
+        ("stages", knobs["stages"] > 1 and steps == 1, few),
+        ("prefetch", knobs["prefetch"] and no_prefetch, no_prefetch),
+        ("ping_pong", knobs["ping_pong"] and trips <= 1, few),
+        ("direct", knobs["direct"] and not any(direct), "no tile divides its matrix and has K last"),
+        ("persistent", persistent >= made, f"there are {made} tiles for {persistent} workgroups"),
+    )
+    return {name: words for name, holds, words in rules if holds}
+
+
+def spare(knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:
+    """The knobs that share steps of K out among more workgroups than there are steps."""
+    steps, groups = steps_of(knobs, problem), stream_groups(knobs, target)
+    every = tiles(knobs, problem) * steps
+    found = {"split_k": f"{knobs['split_k']} parts of {steps} steps"} if knobs["split_k"] > steps > 1 else {}
+    return found | ({"stream_k": f"{groups} workgroups for {every} steps"} if groups > every and steps > 1 else {})
+
+
+def steps_of(knobs: Knobs, problem: Problem) -> int:
+    """Steps of the K loop."""
+    return -(-problem.contraction.k // knobs["block_k"])
+
+
+def stream_groups(knobs: Knobs, target: Target) -> int:
+    """Workgroups among which stream_k shares all steps out."""
+    return knobs["stream_k"] * int(target.facts["compute_units"])
 
 
 def straight(knobs: Knobs, problem: Problem) -> tuple[bool, bool]:

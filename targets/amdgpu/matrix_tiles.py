@@ -37,6 +37,20 @@ def legal(knobs: Knobs, problem: Problem, target: Target) -> list[dict[str, Any]
     return alike or found
 
 
+def split(knobs: Knobs, problem: Problem, target: Target) -> list[dict[str, Any]]:
+    """The legal candidates that share K out among several workgroups a tile, as long as compute units are idle."""
+    if {"split_k", "stream_k", "persistent"} & set(knobs) or knobs.get("stages", 1) != 1:
+        return []
+    found: list[dict[str, Any]] = []
+    for each in legal(knobs, problem, target):
+        parts = 2
+        most = int(target.facts["compute_units"]) // matrix.tiles(each, problem)
+        while parts <= min(most, matrix.steps_of(each, problem)):
+            found.append({**each, "split_k": parts})
+            parts *= 2
+    return found
+
+
 def ordered(
     found: Sequence[dict[str, Any]], problem: Problem, target: Target
 ) -> list[tuple[dict[str, Any], Prediction]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lowering.core import Problem, Schedule, Target
+from lowering.core import Problem, Schedule, Target, UserError
 from lowering.passes import pipeline
 from lowering.targets import simt
 from lowering.targets.amdgpu import matrix, matrix_tiles
@@ -64,12 +64,30 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
 
 
 def ranked(knobs: Knobs, problem: Problem, target: Target) -> list[tuple[dict[str, Any], Prediction]]:
-    """The legal schedules on matrix cores with these knobs: the default first, the others by *predicted* time."""
+    """The legal schedules on matrix cores with these knobs: the default first, the others by *predicted* time.
+
+    Raises UserError where the cores are others.
+    """
     own = {key: value for key, value in knobs.items() if key != "cores"}
-    if cores_of(knobs, problem) != "matrix" or matrix.possible(problem):
-        return []
+    if cores_of(knobs, problem) != "matrix":
+        raise UserError(
+            f"{matrix.possible(problem) or 'cores=vector was asked for'}, and only schedules on matrix cores "
+            "have a model"
+        )
     found = [{"cores": "matrix", **each} for each in matrix_tiles.legal(own, problem, target)]
-    return matrix_tiles.ordered(found, problem, target) if found else []
+    rows = matrix_tiles.ordered(found, problem, target) if found else []
+    others = [{"cores": "matrix", **each} for each in matrix_tiles.split(own, problem, target)]
+    rest = [*rows[1:], *((each, matrix_tiles.prediction(each, problem, target)) for each in others)]
+    return [*rows[:1], *sorted(rest, key=lambda row: (row[1].seconds, -row[0]["run"]))]
+
+
+def remarks(full_knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:
+    """What there is to say of knobs that do nothing for this problem, or more than it has room for."""
+    if full_knobs["cores"] != "matrix":
+        return {}
+    idle, spare = matrix.idle(full_knobs, problem, target), matrix.spare(full_knobs, problem, target)
+    nothing = {name: f"does nothing here ({words})" for name, words in idle.items()}
+    return nothing | {name: f"leaves workgroups idle ({words})" for name, words in spare.items()}
 
 
 def why(full_knobs: Knobs, given: Knobs, problem: Problem, target: Target) -> Iterator[str]:

@@ -3,6 +3,7 @@
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,double-buffer,fill-ahead)' | filecheck %s --check-prefix=AHEAD
 // RUN: lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last padding=8 widen=false})' | filecheck %s --check-prefix=PADDED
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,swizzle{rows=1,2,4},swizzle{rows=1,2})' 2>&1 | filecheck %s --check-prefix=TWICE
+// RUN: lower opt %S/Inputs/mixed.mlir --pass-pipeline='builtin.module(promote{direct=true k=last widen=false},map-lanes,double-buffer,fill-ahead)' | filecheck %s --check-prefix=MIXED
 
 // A dword a lane: 16 copies of 256 bytes for each tile of 32 x 64, between the barriers, and a wait for them.
 // CHECK: scf.for
@@ -30,3 +31,14 @@
 // Rows that are longer than the tile's cannot be filled in their order.
 // PADDED-NOT: amdgpu.gather_to_lds
 // TWICE: the buffer's direct copies are permuted already, and can be once
+
+// B is stored with K first and goes through registers: loaded at the start of a step, stored behind the last read.
+// MIXED: scf.for
+// MIXED: vector.transfer_read %{{.*}} : memref<256x32xf16>
+// MIXED: vector.transfer_read %{{.*}} : memref<64x64xf16, #gpu.address_space<workgroup>>
+// MIXED: amdgpu.gather_to_lds
+// MIXED: vector.store
+// MIXED-NOT: #gpu.address_space<workgroup>>, vector<1x8xf16>
+// MIXED: amdgpu.memory_counter_wait load(0)
+// MIXED-NEXT: gpu.barrier
+// MIXED-NEXT: scf.yield

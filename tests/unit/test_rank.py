@@ -40,11 +40,14 @@ def test_rank_as_json(capsys):
     assert first <= 1.05 * others[0]
 
 
+WORDS = "(512 rows of block_m and block_n, 128 elements of 2 bytes, 1 of each)\n"
+
+
 def test_explain_says_why_an_instance_is_illegal(capsys):
     code, out, _ = typed(
         capsys, "explain", "--shape", "1024x1024x1024", "--knobs", "block_m=256 block_n=256 block_k=128"
     )
-    assert (code, out) == (1, "illegal   131072 bytes of workgroup memory, of 65536\n")
+    assert (code, out) == (1, "illegal   131072 bytes of workgroup memory, of 65536 " + WORDS)
 
 
 def test_explain_says_where_a_knob_comes_from(capsys):
@@ -67,7 +70,7 @@ def test_explain_says_where_a_knob_comes_from(capsys):
         (["rank", "--knobs", "blok_m=3"], "there is no knob 'blok_m'; did you mean block_m"),
         (["rank", "--knobs", "block_m=large"], "block_m is a number"),
         (["explain", "--knobs", "swizzle=maybe"], "swizzle is true or false, found 'maybe'"),
-        (["rank", "--knobs", "cores=vector"], "no schedule of these knobs is legal"),
+        (["rank", "--knobs", "cores=vector"], "only schedules on matrix cores have a model"),
     ],
     ids=str,
 )
@@ -75,3 +78,48 @@ def test_mistakes(capsys, words, error):
     code, _, err = typed(capsys, *words)
     assert code == 2
     assert error in err
+
+
+def test_rank_offers_to_share_k_out_where_compute_units_are_idle(capsys):
+    _, out, _ = typed(capsys, "rank", "--shape", "64x64x65536", "--json", "--top", "1000")
+    default, *others = json.loads(out)["best"]
+    assert default["knobs"]["split_k"] == 1
+    assert others[0]["knobs"]["split_k"] > 1
+    assert others[0]["predicted"]["seconds"] < default["predicted"]["seconds"] / 2
+    _, out, _ = typed(capsys, "rank", "--shape", "64x64x65536", "--knobs", "split_k=8", "--json", "--top", "1000")
+    assert {row["knobs"]["split_k"] for row in json.loads(out)["best"]} == {8}
+
+
+def test_explain_says_which_knobs_do_nothing(capsys):
+    words = "stages=3,ping_pong=true,persistent=2"
+    _, out, _ = typed(capsys, "explain", "--shape", "512x512x64", "--knobs", words)
+    for start in ("stages=3", "ping_pong=True", "persistent=2"):
+        assert any(line.strip().startswith(start) and "does nothing here" in line for line in out.splitlines())
+    _, out, _ = typed(
+        capsys, "explain", "--shape", "4096x4096x4096", "--knobs", "stages=3", "--knobs", "ping_pong=true"
+    )
+    assert "does nothing here" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("split_k=64", "leaves workgroups idle (64 parts of 8 steps)"),
+        ("stream_k=50", "leaves workgroups idle (15200 workgroups for"),
+    ],
+)
+def test_more_workgroups_than_steps(capsys, words, found):
+    _, out, _ = typed(capsys, "explain", "--shape", "512x512x512", "--knobs", words)
+    assert found in out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("block_m", "error: knob 'block_m' wants a value: block_m=256\n"),
+        ("block_m=64,block_m=32", "error: knob 'block_m' is given twice: 64 and 32\n"),
+    ],
+)
+def test_knobs_as_typed(capsys, words, found):
+    code, _, err = typed(capsys, "explain", "--shape", "512x512x512", "--knobs", words)
+    assert (code, err) == (2, found)
