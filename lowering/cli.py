@@ -7,6 +7,7 @@ here: `lower --help` is to come at once, so a command imports what it needs when
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import signal
@@ -441,6 +442,11 @@ class Interrupt:
         return complain(word, 128 + (cls.number or signal.SIGINT))
 
 
+def drop_output() -> None:
+    """Sends what is still buffered to nowhere: the interpreter flushes it once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """The entry point: no traceback ever reaches the terminal."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -450,10 +456,14 @@ def main() -> None:
     except KeyboardInterrupt:
         code = Interrupt.end()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the interpreter flushes it once more at the end
+        drop_output()
         code = BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            code = crash(error)
+        else:  # the disk's or the terminal's, and no bug
+            drop_output()
+            code = complain(f"cannot write {error.filename or 'the output'}: {error.strerror}", 2)
     except Exception as error:  # noqa: BLE001  (the outermost boundary: what comes here is a bug, and is reported as one)
         code = Interrupt.end() if Interrupt.number else crash(error)
     sys.exit(code)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,12 @@ def test_a_broken_pipe_is_quiet():
     reader.stdout.close()
     _, stderr = reader.communicate(timeout=60)
     assert (reader.returncode, stderr) == (cli.BROKEN_PIPE, b"")
+
+
+def test_a_full_disk_is_no_bug():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*LOWER, "passes"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
 
 
 @pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])

@@ -74,6 +74,17 @@ def test_a_null_pointer_is_called_one():
         ([None], Options(engine="gpu"), "engine is one of numpy, native, found 'gpu'"),
         ([None], Options(outputs=(0,)), "outputs: argument 0 .* is no array"),
         ([None], Options(workgroups=(4,)), r"workgroups: their numbers are 0 to 0, found \(4,\)"),
+        ([None], Options(wave_order=-1), "wave_order is a whole number of at least 0, found -1"),
+        ([None], Options(wave_order="random"), "wave_order is a whole number of at least 0, found 'random'"),
+        ([None], Options(max_instructions=0), "max_instructions is a whole number of at least 1, found 0"),
+        ([None], Options(workgroups=()), r"workgroups: numbers of at least one workgroup, none twice, found \(\)"),
+        ([None], Options(workgroups=(0, 0)), r"workgroups: .* none twice, found \(0, 0\)"),
+        ([None], Options(workgroups=(0.5,)), r"workgroups: numbers .* found \(0.5,\)"),
+        ([None], {"on_fault": "warn"}, r"options is an Options, as Options\(on_fault='warn'\), found {'on_fault'"),
+        (np.zeros(4), Options(), r"args is a sequence of arguments, as \[a, b\], found one of them"),
+        ([Value("i32", 1.5)], Options(), "1.5 does not fit into i32"),
+        ([Value("u8", 256)], Options(), "256 does not fit into u8"),
+        ([Value("i32", "7")], Options(), "'7' does not fit into i32"),
         ([None, None], Options(), "kernel 'k' takes 1 arguments, found 2: a buffer"),
     ],
 )
@@ -88,9 +99,24 @@ def test_buffers_that_do_not_fit(monkeypatch):
         launch("s_nop 0", [np.zeros(1 << 20, np.uint32)])
 
 
-def test_negative_lds():
-    with pytest.raises(ImageError, match="dynamic LDS is at least 0 bytes, found -1"):
-        Emulator(code_object("s_nop 0", ("global_buffer",))).launch("k", (1, 1, 1), (64, 1, 1), [None], dynamic_lds=-1)
+@pytest.mark.parametrize(
+    ("grid", "block", "lds", "words"),
+    [
+        ((1, 1, 1), (64, 1, 1), -1, "dynamic LDS is a number of bytes, at least 0, found -1"),
+        ((1, 1, 1), (64, 1, 1), "4k", "dynamic LDS is a number of bytes, at least 0, found '4k'"),
+        ((1, 1), (64, 1, 1), 0, r"grid is three numbers, as \(8, 8, 1\), found \(1, 1\)"),
+        ((1, 1, 1), (64, 1.0, 1), 0, r"block is three numbers, as \(8, 8, 1\), found \(64, 1.0, 1\)"),
+        (1, (64, 1, 1), 0, r"grid is three numbers, as \(8, 8, 1\), found 1"),
+    ],
+)
+def test_shapes_that_cannot_be(grid, block, lds, words):
+    with pytest.raises(ImageError, match=words):
+        Emulator(code_object("s_nop 0", ("global_buffer",))).launch("k", grid, block, [None], dynamic_lds=lds)
+
+
+def test_a_file_s_name_is_no_code_object():
+    with pytest.raises(ImageError, match=r"a code object is the bytes of a file, .* found 'kernel.hsaco'"):
+        Emulator("kernel.hsaco")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_grid_that_no_packet_holds():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,23 @@ class Grid:
         return number % x, number // x % y, number // (x * y)
 
 
+def is_whole(number: object) -> bool:
+    """Whether it is a whole number, Python's or numpy's."""
+    return isinstance(number, int | np.integer)
+
+
+def is_shape(found: object) -> bool:
+    """Whether it is three whole numbers."""
+    return isinstance(found, tuple | list) and len(list[Any](found)) == 3 and all(map(is_whole, list[Any](found)))
+
+
 def check(code: KernelCode, grid: Grid, dynamic_lds: int) -> None:
     """Raises ImageError for a launch that the hardware would refuse."""
-    if dynamic_lds < 0:
-        raise ImageError(f"dynamic LDS is at least 0 bytes, found {dynamic_lds}")
+    for what, found in (("grid", grid.groups), ("block", grid.block)):
+        if not is_shape(found):
+            raise ImageError(f"{what} is three numbers, as (8, 8, 1), found {found}")
+    if not is_whole(dynamic_lds) or dynamic_lds < 0:
+        raise ImageError(f"dynamic LDS is a number of bytes, at least 0, found {dynamic_lds!r}")
     if min(*grid.groups, *grid.block) < 1:
         raise ImageError(f"grid {grid.groups} of blocks {grid.block}: every dimension must be at least 1")
     if max(n * b for n, b in zip(grid.groups, grid.block, strict=True)) > MOST_ITEMS:

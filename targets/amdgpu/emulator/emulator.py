@@ -50,11 +50,13 @@ class Value:
         """As it lies in the kernarg segment. Raises ImageError for a kind or value that there is not."""
         if self.kind not in PACKED:
             raise ImageError(f"there is no kind of argument '{self.kind}'; known: {', '.join(PACKED)}")
-        number = float(self.value) if self.kind[0] == "f" else int(self.value)
         try:
+            number = float(self.value) if self.kind[0] == "f" else int(self.value)
+            if number != self.value and self.kind[0] != "f":
+                raise OverflowError
             return struct.pack(PACKED[self.kind], number)
-        except (struct.error, OverflowError):
-            raise ImageError(f"{self.value} does not fit into {self.kind}") from None
+        except (struct.error, OverflowError, ValueError, TypeError):
+            raise ImageError(f"{self.value!r} does not fit into {self.kind}") from None
 
 
 Argument = Array | Value | bytes | None
@@ -102,7 +104,7 @@ class EmulationResult:
 class Emulator:
     """A loaded code object with its memory. Raises ImageError for one that is none, or damaged."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     image: Image = field(init=False)
     memory: Memory = field(init=False)
     base: int = field(init=False)
@@ -112,7 +114,7 @@ class Emulator:
     )
 
     def __post_init__(self) -> None:
-        self.image = load(self.data)
+        self.image = load(content(self.data))
         self.memory = Memory()
         code = self.image.code
         self.base = self.memory.allocate(-(-len(code) // 4) * 4, "the code object", writable=False, own=True)
@@ -151,7 +153,8 @@ class Emulator:
         Raises ImageError for arguments, options or a shape that do not fit, EmulationError for a fault in the kernel.
         """
         code = self.image.kernel(kernel)
-        check_arguments(args, options)
+        check_arguments(args)
+        check_options(options, args)
         same = repeats(args)
         used, first = self.memory.used, len(self.memory.regions)
         addresses: dict[int, int] = {}
@@ -244,8 +247,17 @@ class Emulator:
         return address
 
 
-def check_arguments(args: Sequence[object], options: Options) -> None:
-    """Raises ImageError for arguments and options that no launch can have, whatever a caller's types promise."""
+def content(data: object) -> bytes:
+    """The bytes of a code object. Raises ImageError for something else."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise ImageError(f"a code object is the bytes of a file, as Path('kernel.hsaco').read_bytes(); found {data!r:.60}")
+
+
+def check_arguments(args: Sequence[object]) -> None:
+    """Raises ImageError for arguments that no launch can have, whatever a caller's types promise."""
+    if isinstance(args, np.ndarray | Value | bytes | str):
+        raise ImageError("args is a sequence of arguments, as [a, b], found one of them")
     for number, each in enumerate(args):
         if isinstance(each, np.ndarray) and (why := unsuited(each)):
             raise ImageError(f"argument {number} (the first is 0): {why}")
@@ -254,9 +266,24 @@ def check_arguments(args: Sequence[object], options: Options) -> None:
                 f"argument {number} (the first is 0) is of type {type(each).__name__}, expected an array, bytes, None "
                 f"or a scalar such as Value('i32', 7)"
             )
+
+
+def check_options(options: Options, args: Sequence[object]) -> None:
+    """Raises ImageError for options that no launch with these arguments can have."""
+    if not isinstance(options, Options):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ImageError(f"options is an Options, as Options(on_fault='warn'), found {options!r}")
     for name, value, known in (("on_fault", options.on_fault, get_args(OnFault)), ("engine", options.engine, ENGINES)):
         if value not in known:
             raise ImageError(f"{name} is one of {', '.join(known)}, found {value!r}")
+    for name, number, least in (
+        ("wave_order", options.wave_order, 0),
+        ("max_instructions", options.max_instructions, 1),
+    ):
+        if number is not None and (not dispatch.is_whole(number) or number < least):
+            raise ImageError(f"{name} is a whole number of at least {least}, found {number!r}")
+    chosen = options.workgroups
+    if chosen is not None and (not chosen or len(set(chosen)) < len(chosen) or not all(map(dispatch.is_whole, chosen))):
+        raise ImageError(f"workgroups: numbers of at least one workgroup, none twice, found {chosen!r}")
     for number in options.outputs:
         if not (0 <= number < len(args) and isinstance(args[number], np.ndarray)):
             raise ImageError(f"outputs: argument {number} (the first is 0) is no array")
