@@ -42,6 +42,10 @@ from lowering.passes.gpu.rasterise import Rasterise
 from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
+from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
+from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
+from lowering.passes.nvidia.promote_tma import PromoteTma
+from lowering.passes.nvidia.wgmma import Wgmma
 from lowering.passes.transform import Transform
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
 from lowering.passes.x86.generalize_contraction import GeneralizeContraction
@@ -95,6 +99,10 @@ TABLE: tuple[type[Pass], ...] = (
     InterleaveProducts,
     PipelineFragments,
     TurnBytes,
+    PromoteTma,
+    Wgmma,
+    DynamicWorkgroup,
+    LowerTensorMaps,
     DropOuterDims,
     GeneralizeContraction,
     HoistAccumulators,

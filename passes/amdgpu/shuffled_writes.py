@@ -32,17 +32,17 @@ Axes = tuple[str | None, ...]
 class Wave(Protocol):
     """What a wave's lanes hold of a result, as `map-lanes` knows it."""
 
-    layout: Layout
+    @property
+    def layout(self) -> Layout:
+        """Which lane holds what."""
+        ...
+
     along: str  # the axis of C that a lane's runs lie along: m or n
     across: str
     runs: int
     second_tiles: int
 
-    def axes_of(self, value: Any) -> Axes:
-        """What the dimensions of a value run along."""
-        ...
-
-    def piece(self, value: Any, axes: Axes, run: int, tile: int) -> Any:
+    def piece(self, value: Any, axes: Axes, key: tuple[int, int]) -> Any:
         """A lane's run of a value."""
         ...
 
@@ -51,9 +51,9 @@ class Wave(Protocol):
         ...
 
 
-def shuffled(wave: Wave, op: Any) -> None:
+def shuffled(wave: Wave, op: Any, axes: Axes) -> None:
     """Writes a wave's value as whole rows. Raises PassError where rows are none of whole pieces."""
-    axes, value = wave.axes_of(op.operands[0]), op.operands[0]
+    value = op.operands[0]
     if not axes or axes[-1] != wave.along or find.positions(op.attributes["permutation_map"].value)[-1] is None:
         raise PassError("the runs of lanes do not lie along the rows of what is written", str(op.location))
     element = value.type.element_type
@@ -84,7 +84,7 @@ def shuffled(wave: Wave, op: Any) -> None:
         mlir.dialect("gpu").BarrierOp()
         for tile in range(wave.second_tiles):
             for run in range(wave.runs):
-                own = vector.ShapeCastOp(held, wave.piece(value, axes, run, tile)).result
+                own = vector.ShapeCastOp(held, wave.piece(value, axes, (run, tile))).result
                 row, column = wave.layout.second_row(0, within), wave.layout.run_start(run, within)
                 for first in range(0, wave.layout.width, piece):
                     vector.StoreOp(part(own, first, piece), buffer, place(row, column + first))

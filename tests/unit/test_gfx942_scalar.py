@@ -15,6 +15,7 @@ from lane_oracle import ARRAYS, lanewise, signed, width
 
 from lowering.targets.amdgpu.emulator import scalar
 from lowering.targets.amdgpu.emulator.decode import decode
+from lowering.targets.amdgpu.emulator.findings import EmulationError
 from lowering.targets.amdgpu.emulator.formats import opcodes
 from lowering.targets.amdgpu.emulator.operands import Unsupported
 from lowering.targets.amdgpu.emulator.waves import EXEC, VCC, Waves
@@ -224,7 +225,7 @@ def test_mode_is_what_kernels_run_with():
         scalar.bind(decode(code, 0))(w)
     assert (w.s[51] == 15).all()
     (code,) = assemble(["s_setreg_imm32_b32 hwreg(HW_REG_MODE, 4, 4), 0"])
-    with pytest.raises(Unsupported, match="float mode"):
+    with pytest.raises(EmulationError, match="float mode"):
         scalar.bind(decode(code, 0))(w)
 
 

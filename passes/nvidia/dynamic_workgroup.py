@@ -1,0 +1,100 @@
+"""Puts the buffers of workgroup memory side by side into dynamic memory, of which a block can have more.
+
+before:  gpu.launch .. workgroup(%a : memref<128x64xf16, #gpu.address_space<workgroup>>, %b : ..) { BODY(%a, %b) }
+after:   gpu.launch .. dynamic_shared_memory_size 49152 {
+           %all = gpu.dynamic_shared_memory
+           %a = memref.view %all[0];  %b = memref.view %all[16384]
+           BODY(%a, %b)
+         }
+
+A buffer declared in the kernel counts against 48 KiB; what the launch asks for may be 227 KiB. Tiles of tensor copies
+begin on 1024 bytes, since their permutation repeats after so many (PTX ISA, "Swizzling modes").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
+
+from lowering import mlir
+from lowering.core import Pass, PassError, Problem, Target
+from lowering.mlir import ir
+from lowering.passes.gpu.map_threads import is_launch
+
+HEAD = 12  # arguments of a launch's body before its buffers
+SIZE = 10  # the number of the operand group of gpu.launch that is the size of its dynamic memory
+WORKGROUP = "#gpu.address_space<workgroup>"
+
+
+@dataclass(frozen=True)
+class DynamicWorkgroup(Pass):
+    """`align` is in bytes, of every buffer."""
+
+    name: ClassVar[str] = "dynamic-workgroup"
+    align: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.align < 16:
+            raise ValueError(f"align is a number of bytes, at least 16, found {self.align}")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """The default, where a launch has buffers."""
+        if target.family == "nvidia" and any(buffers(launch) for launch in mlir.walk(state, is_launch)):
+            yield cls()
+
+    def apply(self, module: Any) -> None:
+        launches = [op for op in mlir.walk(module, is_launch) if buffers(op)]
+        if not launches:
+            raise PassError("looked for a gpu.launch with workgroup buffers; promote makes them")
+        with mlir.scope():
+            for launch in launches:
+                rebuild(launch, self.align)
+        mlir.run(module, "canonicalize,cse")
+
+
+def buffers(launch: Any) -> list[Any]:
+    """The workgroup buffers of a launch."""
+    count = launch.attributes["workgroup_attributions"].value if "workgroup_attributions" in launch.attributes else 0
+    return list(launch.regions[0].blocks[0].arguments)[HEAD : HEAD + count]
+
+
+def rebuild(launch: Any, align: int) -> None:
+    """The launch anew, with dynamic memory for its buffers."""
+    segments = list(launch.attributes["operandSegmentSizes"])
+    if any(segments[SIZE:]):
+        raise PassError("the launch has dynamic memory already", str(launch.location))
+    old, gpu, i32 = launch.regions[0].blocks[0], mlir.dialect("gpu"), ir.IntegerType.get_signless(32)
+    offsets, used = list[int](), 0
+    for buffer in buffers(launch):
+        offsets.append(used)
+        bits = prod(buffer.type.shape) * buffer.type.element_type.width
+        used += -(-bits // 8 // align) * align
+    with ir.InsertionPoint(launch):
+        size = mlir.dialect("arith").ConstantOp(i32, ir.IntegerAttr.get(i32, used)).result
+        attributes = {name: launch.attributes[name] for name in list(launch.attributes)}
+        attributes.pop("workgroup_attributions", None)
+        segments[SIZE] = 1
+        attributes["operandSegmentSizes"] = ir.DenseI32ArrayAttr.get(segments)
+        new = ir.Operation.create(
+            "gpu.launch", [], [*launch.operands, size], attributes, regions=1, loc=launch.location
+        )
+    with ir.InsertionPoint.at_block_begin(old):
+        every = ir.MemRefType.get(
+            [ir.ShapedType.get_dynamic_size()], ir.IntegerType.get_signless(8), memory_space=space()
+        )
+        whole = gpu.DynamicSharedMemoryOp(every).result
+        for buffer, offset in zip(buffers(launch), offsets, strict=True):
+            at = mlir.dialect("arith").ConstantOp(ir.IndexType.get(), offset).result
+            buffer.replace_all_uses_with(mlir.dialect("memref").ViewOp(buffer.type, whole, at, []).result)
+    for number in reversed(range(HEAD, HEAD + len(offsets))):
+        old.erase_argument(number)
+    old.append_to(new.regions[0])
+    launch.erase()
+
+
+def space() -> Any:
+    """Workgroup memory."""
+    return ir.Attribute.parse(WORKGROUP)

@@ -1,0 +1,147 @@
+"""The schedule on tensor cores: blocks through workgroup memory by tensor copies, a warpgroup's tile in wgmma.
+
+C is cut into block-m x block-n tiles, one a workgroup; a step of the K loop brings block-k of A and B to workgroup
+memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n of C in accumulators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lowering import dtypes
+from lowering.core import Problem, Schedule, Target
+from lowering.passes import pipeline
+from lowering.passes.common.cpu_tail import TO_BUFFERS
+from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.nvidia.promote_tma import MOST_ROWS, PITCH, ROW_BYTES
+from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS
+from lowering.targets import simt
+from lowering.targets.space import Knob
+
+Knobs = Mapping[str, Any]
+
+KNOBS: tuple[Knob, ...] = (
+    Knob("block_m", (128, 64, 256, 192), "rows of C a workgroup makes"),
+    Knob("block_n", (256, 128, 64, 192, 32), "columns of C a workgroup makes"),
+    Knob("block_k", (64, 128, 256), "depth of a step of the K loop, and of the tiles in workgroup memory"),
+    Knob("wave_m", (64, 128), "rows of C a warpgroup keeps"),
+    Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
+    Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
+)
+TILES = ((128, 256), (128, 128), (128, 64), (64, 64))  # largest first
+FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
+
+
+def possible(problem: Problem) -> str | None:
+    """Why a problem cannot run on tensor cores by tensor copies; None where it can."""
+    c = problem.contraction
+    if c.element not in DEPTHS:
+        return f"there is no wgmma for {c.element}"
+    if c.accumulator != "f32":
+        return f"wgmma of {c.element} accumulates in f32, not in {c.accumulator}"
+    if c.layout == "other" or c.batch:
+        return "tensor copies are of operands that are matrices, and this one's are not"
+    nbytes = dtypes.lookup(c.element).bytes
+    if nbytes == 1 and c.layout != "nt":
+        return f"wgmma of {c.element} takes K along the rows of both operands, layout nt, found {c.layout}"
+    rows = (c.k if c.layout[0] == "n" else c.m, c.n if c.layout[1] == "n" else c.k)
+    for name, row in zip("AB", rows, strict=True):
+        if row * nbytes % PITCH:
+            return f"a row of {name} has {row * nbytes} bytes, no multiple of {PITCH}, which tensor copies take"
+    return None
+
+
+def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
+    """Why full knobs cannot work for this problem on this target; None where they can."""
+    c = problem.contraction
+    nbytes = dtypes.lookup(c.element).bytes
+    m, n, k, wave_m, wave_n = (int(knobs[name]) for name in ("block_m", "block_n", "block_k", "wave_m", "wave_n"))
+    width = ROW_BYTES // nbytes
+    waves, tile = m // wave_m * (n // wave_n), m * n // max(1, m // wave_m * (n // wave_n)) // LANES
+    rules = (
+        (m % wave_m, f"block_m={m} is no multiple of wave_m={wave_m}"),
+        (n % wave_n, f"block_n={n} is no multiple of wave_n={wave_n}"),
+        (wave_m % ROWS, f"wave_m={wave_m} is no multiple of {ROWS}, the rows of wgmma"),
+        (wave_n % 8 or wave_n > MOST_COLUMNS, f"wave_n={wave_n}: wgmma has 8, 16, .. {MOST_COLUMNS} columns"),
+        (k % width, f"block_k={k} is no multiple of {width}, the elements of {ROW_BYTES} bytes"),
+        (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
+        (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
+        (c.layout[1] == "n" and wave_n % width, f"wave_n={wave_n} is no multiple of {width}, a row of B's tile"),
+    )
+    broken = next((words for holds, words in rules if holds), None)
+    if broken is not None:
+        return broken
+    for what, needed, name in (
+        ("threads a workgroup", waves * LANES, "threads_per_group_max"),
+        (
+            "bytes of workgroup memory",
+            (m + n) * k * nbytes + int(target.facts["shared_reserved"]),
+            "shared_dynamic_max",
+        ),
+        (f"registers a thread for {wave_m}x{wave_n} of C", tile + FIXED_REGISTERS, "registers_per_lane"),
+    ):
+        if needed > int(target.facts[name]):
+            return f"{needed} {what}, of {target.facts[name]}"
+    file = int(target.facts["registers_per_group_max"])
+    if (tile + FIXED_REGISTERS) * waves * LANES > file:
+        return f"{waves * LANES} threads of {tile + FIXED_REGISTERS} registers, of {file} a workgroup"
+    return None
+
+
+def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
+    """Full knobs by the written rule, with those that are given.
+
+    The largest tile that still gives every compute unit a workgroup, or else the smallest; warpgroups side by side
+    along M, each with all of the block's columns.
+    """
+    c = problem.contraction
+    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
+    units = int(target.facts["compute_units"])
+    m, n = next((each for each in fitting if -(-c.m // each[0]) * -(-c.n // each[1]) >= units), fitting[-1])
+    nbytes = dtypes.lookup(c.element).bytes
+    found = {"block_m": m, "block_n": n, "block_k": ROW_BYTES // nbytes, "wave_m": ROWS, "raster_m": 16, **knobs}
+    return {"wave_n": found["block_n"], **found}
+
+
+def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
+    """The passes of full knobs."""
+    convert = (
+        "convert-gpu-to-nvvm{index-bitwidth=64 use-bare-ptr-memref-call-conv=true}"  # nvgpu's indices have 64 bits
+    )
+    outlined = simt.TO_KERNELS.index("gpu-kernel-outlining") + 1
+    steps = (
+        *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, target),
+        *simt.TO_KERNELS[:outlined], "lower-tensor-maps", "gpu.module(convert-nvgpu-to-nvvm)",
+        *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST,
+    )  # fmt: skip
+    return pipeline.parse(",".join(steps))
+
+
+def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
+    """On tensors: tiles of blocks and of warpgroups, the K loop, vectors of a whole warpgroup."""
+    m, n, k, wave_m, wave_n = (knobs[name] for name in ("block_m", "block_n", "block_k", "wave_m", "wave_n"))
+    most = max(wave_m * wave_n, wave_m * k, wave_n * k)
+    return (
+        *(("start-from-zero",) if problem.contraction.accumulates else ()),
+        "linalg-fuse-elementwise-ops",
+        f"pad{{tile-sizes={m},{n},{k}}}",
+        f"tile{{mapping=block tile-sizes={m},{n}}}",
+        f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
+        f"tile-reduction{{tile-sizes={k}}}",
+        "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
+        "fold-padding-reads",
+    )
+
+
+def device_steps(knobs: Knobs, target: Target) -> tuple[str, ...]:
+    """On buffers: the launch, tensor copies, tensor cores, dynamic memory."""
+    return (
+        "fold-padding-writes",
+        "map-blocks",
+        *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
+        f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
+        "promote-tma",
+        "wgmma",
+        "dynamic-workgroup",
+    )

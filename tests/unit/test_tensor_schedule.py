@@ -1,0 +1,106 @@
+"""The schedule on tensor cores, compiled: sizes, layouts and types to cubins without spills; what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from lowering import problem, targets
+from lowering.core import Binary, Problem, TensorMap
+from lowering.lower import lower
+from lowering.targets.nvidia import matrix, ptx, space
+
+CHIP = targets.load("sm_90")
+
+
+def built(of: Problem, **knobs: object) -> Binary:
+    """The binary of a schedule on tensor cores."""
+    assert space.illegal(knobs, of, CHIP) is None
+    assert space.full(knobs, of, CHIP)["cores"] == "matrix"
+    outcome = lower(of, space.schedule(knobs, of, CHIP), CHIP).outcome
+    assert isinstance(outcome, Binary), outcome
+    return outcome
+
+
+def clean(binary: Binary) -> None:
+    """Nothing spilled, and wgmma neither serialised nor made to wait."""
+    for kernel in binary.kernels:
+        if ptx.ptxas() is not None:
+            assert (kernel.spills, kernel.scratch_bytes, kernel.notes) == (0, 0, ())
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_layouts_and_types(dtype, layout):
+    binary = built(problem.from_shape(512, 512, 256, dtype, layout=layout))
+    clean(binary)
+    (launch,) = binary.launches
+    maps = [each for each in launch.args if isinstance(each, TensorMap)]
+    assert [(each.swizzle, each.box) for each in maps] == [(128, (64, 64))] * 2
+    assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (128, 1, 1), 2 * 64 * 64 * 2)
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"block_m": 128, "block_n": 256, "wave_m": 64, "wave_n": 256},
+        {"block_m": 128, "block_n": 128, "wave_m": 128, "wave_n": 128},
+        {"block_m": 256, "block_n": 128, "wave_m": 64, "wave_n": 128, "raster_m": 1},
+        {"block_m": 128, "block_n": 128, "wave_m": 64, "wave_n": 64, "block_k": 128},
+        {"block_m": 64, "block_n": 192, "wave_m": 64, "wave_n": 192},
+    ],
+    ids=lambda knobs: "-".join(map(str, knobs.values())),
+)
+def test_tiles(knobs, layout):
+    clean(built(problem.from_shape(512, 768, 512, "bf16", layout=layout), **knobs))
+
+
+@pytest.mark.parametrize("shape", [(130, 72, 48), (1000, 1544, 1104), (64, 64, 64), (8, 8, 8), (1, 4096, 4096)])
+def test_sizes_that_tiles_do_not_divide(shape):
+    clean(built(problem.from_shape(*shape, "f16", layout="nt")))
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        (problem.from_shape(64, 64, 64, "f32"), "there is no wgmma for f32"),
+        (problem.from_shape(64, 64, 68, "f16", layout="nt"), "a row of A has 136 bytes, no multiple of 16"),
+        (problem.from_shape(64, 68, 64, "f16", layout="nn"), "a row of B has 136 bytes, no multiple of 16"),
+        (problem.from_shape(64, 64, 64, "f16", batch=4), "tensor copies are of operands that are matrices"),
+    ],
+)
+def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
+    assert reason in str(matrix.possible(of))
+    assert reason in str(space.illegal({"cores": "matrix"}, of, CHIP))
+    assert space.default(of, CHIP)["cores"] == "vector"
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"block_m": 192, "wave_m": 128}, "block_m=192 is no multiple of wave_m=128"),
+        ({"block_m": 128, "wave_m": 32}, "wave_m=32 is no multiple of 64, the rows of wgmma"),
+        ({"block_k": 96}, "block_k=96 is no multiple of 64, the elements of 128 bytes"),
+        ({"block_n": 512, "wave_n": 256}, "a tensor copy has at most 256 rows, found 512"),
+        ({"block_n": 96, "wave_n": 96}, "wave_n=96 is no multiple of 64, a row of B's tile"),
+        (
+            {"block_m": 128, "block_n": 256, "wave_m": 128, "wave_n": 256},
+            "296 registers a thread for 128x256 of C, of 255",
+        ),
+        ({"block_m": 256, "block_n": 256, "block_k": 256, "wave_m": 128}, "bytes of workgroup memory, of 232448"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 64}, "2048 threads a workgroup, of 1024"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 256}, "512 threads of 168 registers, of 65536"),
+        ({"stages": 3}, "there is no knob 'stages' for matrix cores"),
+    ],
+)
+def test_illegal_knobs_have_a_reason(knobs, reason):
+    of = problem.from_shape(1024, 1024, 1024, "f16", layout="nn")
+    assert reason in str(space.illegal({"cores": "matrix", **knobs}, of, CHIP))
+
+
+def test_the_rule_is_legal():
+    for size in (1, 8, 64, 100, 512, 1000, 4096, 8192):
+        for m, n in ((size, size), (size, 8), (8, size), (size, 4096)):
+            for layout in ("nn", "nt", "tn", "tt"):
+                of = problem.from_shape(m, n, 128, "f16", layout=layout)
+                assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, layout)
