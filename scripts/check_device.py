@@ -26,7 +26,8 @@ from lowering.core import Problem
 from lowering.store import Record
 
 SHAPES = (
-    "1x1x1", "7x5x3", "128x128x128", "1000x333x77", "1000x1544x1104", "4095x4097x31", "3x65x130x70", "64x80x96+C", "7x5x3+C",
+    "1x1x1", "7x5x3", "128x128x128", "1000x333x77", "1000x1544x1104", "4095x4097x31", "3x65x130x70", "64x80x96+C",
+    "7x5x3+C",
 )  # fmt: skip
 LAYOUTS = ("nn", "nt", "tn", "tt")
 DTYPES = ("f32", "f16", "bf16", "i8")
