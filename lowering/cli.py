@@ -444,7 +444,8 @@ class Interrupt:
 
 def drop_output() -> None:
     """Sends what is still buffered to nowhere: the interpreter flushes it once more at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  (it is where the shell closed it)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
@@ -459,8 +460,9 @@ def main() -> None:
         drop_output()
         code = BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            code = crash(error)
+        ours = error.errno not in (errno.ENOSPC, errno.EDQUOT) and (error.errno != errno.EIO or error.filename)
+        if ours or Interrupt.number:
+            code = Interrupt.end() if Interrupt.number else crash(error)
         else:  # the disk's or the terminal's, and no bug
             drop_output()
             code = complain(f"cannot write {error.filename or 'the output'}: {error.strerror}", 2)

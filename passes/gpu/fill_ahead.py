@@ -79,7 +79,9 @@ def objection(loop: Any) -> str | None:
         return "the copies are of what another step has loaded: fill-ahead before prefetch"
     if any(fills(op) for each in use for op in nested(each)) or any(reads_tile(op) for op in fill):
         return "the barrier does not lie between the copies to workgroup memory and their use"
-    if any(op.name in WRITES and not fills(op) for op in ops):
+    if any(fills(inner) for op in fill for inner in nested(op)[1:]):
+        return "a copy to workgroup memory is in a branch or a loop of its own"
+    if any(op.name in WRITES and not fills(op) for each in ops for op in nested(each)):
         return "the loop writes device memory, which the next step might load"
     return None
 

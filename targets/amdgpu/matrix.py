@@ -145,7 +145,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
             return f"wave_{side}={wave} is no multiple of {granule}, what instructions with runs of {layout.run} cover"
     if knobs["block_k"] % layout.depth:
         return f"block_k={knobs['block_k']} is no multiple of the instruction's {layout.depth}"
-    excluded = contradiction(shape)
+    excluded = contradiction(shape) or mixed(knobs, problem)
     if excluded is not None:
         return excluded
     rows, row, places = (
@@ -167,6 +167,16 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         if needed > int(target.facts[name]):
             return f"{needed} {what}, of {target.facts[name]} ({words})"
     return None
+
+
+def mixed(knobs: Knobs, problem: Problem) -> str | None:
+    """Why one operand cannot be copied directly and the other by registers; None where it can."""
+    direct, wanted = straight(knobs, problem), [name for name in ("ping_pong", "ahead") if knobs[name]]
+    if direct[0] == direct[1] or knobs["stages"] != 3 or not knobs["prefetch"] or not wanted:
+        return None
+    return (
+        f"{wanted[0]} takes both operands by registers or both directly, or prefetch=false: only one can be direct here"
+    )
 
 
 def contradiction(shape: Shape) -> str | None:
@@ -263,7 +273,8 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
 def idle(knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:
     """The knobs that ask for what this problem has no room for, and why: no pass is made for them."""
     steps, persistent = steps_of(knobs, problem), knobs["persistent"] * int(target.facts["compute_units"])
-    made, ahead = tiles(knobs, problem) * knobs["split_k"], knobs["stages"] > 2 and steps > 1
+    made = tiles(knobs, problem) * (knobs["split_k"] if steps > 1 else 1)
+    ahead = knobs["stages"] > 2 and steps > 1
     few = f"K has {steps} step{'s' if steps > 1 else ''} of block_k={knobs['block_k']}"
     direct = straight(knobs, problem)
     no_prefetch = "direct copies leave nothing to load" if all(direct) else few if steps <= 1 + ahead else ""
@@ -274,7 +285,11 @@ def idle(knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:
         ("stages", knobs["stages"] > 1 and steps == 1, few),
         ("prefetch", knobs["prefetch"] and no_prefetch, no_prefetch),
         ("ping_pong", knobs["ping_pong"] and trips <= 1, few),
-        ("direct", knobs["direct"] and not any(direct), "no tile divides its matrix and has K last"),
+        (
+            "direct",
+            knobs["direct"] and not any(direct),
+            "copied so are tiles that divide, with K last, in rows that are not padded",
+        ),
         ("persistent", persistent >= made, f"there are {made} tiles for {persistent} workgroups"),
     )
     return {name: words for name, holds, words in rules if holds}

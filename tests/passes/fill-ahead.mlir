@@ -3,6 +3,7 @@
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},fill-ahead)' 2>&1 | filecheck %s --check-prefix=SINGLE
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(fill-ahead)' 2>&1 | filecheck %s --check-prefix=NONE
 // RUN: not lower opt %S/Inputs/staged.mlir --pass-pipeline='builtin.module(promote{k=last widen=false},double-buffer,prefetch,fill-ahead)' 2>&1 | filecheck %s --check-prefix=LATE
+// RUN: not lower opt %S/Inputs/branch.mlir --pass-pipeline='builtin.module(fill-ahead)' 2>&1 | filecheck %s --check-prefix=BRANCH
 
 // The first copies before the loop; in it those of the next step, and the barrier behind the use; the last use after it.
 // CHECK: gpu.launch
@@ -28,3 +29,4 @@
 // SINGLE: looked for one barrier in the loop and found 2; double-buffer leaves one
 // NONE: looked for one barrier in the loop and found 0
 // LATE: the copies are of what another step has loaded: fill-ahead before prefetch
+// BRANCH: a copy to workgroup memory is in a branch or a loop of its own

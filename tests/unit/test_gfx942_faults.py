@@ -81,10 +81,14 @@ def test_a_null_pointer_is_called_one():
         ([None], Options(workgroups=(0, 0)), r"workgroups: .* none twice, found \(0, 0\)"),
         ([None], Options(workgroups=(0.5,)), r"workgroups: numbers .* found \(0.5,\)"),
         ([None], {"on_fault": "warn"}, r"options is an Options, as Options\(on_fault='warn'\), found {'on_fault'"),
-        (np.zeros(4), Options(), r"args is a sequence of arguments, as \[a, b\], found one of them"),
+        (np.zeros(4), Options(), r"args is a list of arguments, as \[a, b\]"),
         ([Value("i32", 1.5)], Options(), "1.5 does not fit into i32"),
         ([Value("u8", 256)], Options(), "256 does not fit into u8"),
         ([Value("i32", "7")], Options(), "'7' does not fit into i32"),
+        ([None], Options(workgroups=3), "workgroups: numbers of at least one workgroup, none twice, found 3"),
+        ([None], Options(outputs=("x",)), "outputs: argument 'x' .* is no array"),
+        ([None], Options(outputs=None), "outputs: argument None .* is no array"),
+        (None, Options(), r"args is a list of arguments, as \[a, b\]"),
         ([None, None], Options(), "kernel 'k' takes 1 arguments, found 2: a buffer"),
     ],
 )
@@ -510,15 +514,62 @@ FOUND = [
 ]
 
 
+IN_WAVES = "v_readfirstlane_b32 s5, v1\ns_lshr_b32 s5, s5, 6\nv_mov_b32_e32 v6, 0\n"
+ONLY = "s_cmp_lg_u32 s5, {wave}\ns_cbranch_scc1 behind_{n}\n{body}\nbehind_{n}:\n"
+FOUND += [
+    # one wave stores what is there, and its other lanes do not
+    IN_WAVES + "v_mov_b32_e32 v3, 5\nv_mov_b32_e32 v4, 5\n" + ONLY.format(n=0, wave=0, body="ds_write_b32 v6, v3")
+    + "v_cmp_ne_u32_e32 vcc, 64, v1\nv_cndmask_b32_e32 v4, 5, v1, vcc\n"
+    + ONLY.format(n=1, wave=1, body="ds_write_b32 v6, v4"),
+    # in one instruction, the last lane stores what the first wave did
+    IN_WAVES + "v_mov_b32_e32 v3, 5\nv_cmp_lt_u32_e32 vcc, 63, v1\nv_addc_co_u32_e32 v3, vcc, 0, v3, vcc\n"
+    "v_cmp_eq_u32_e32 vcc, 127, v1\nv_mov_b32_e32 v4, 5\nv_cndmask_b32_e32 v3, v3, v4, vcc\nds_write_b32 v6, v3",
+    # a store of what an atomic has left
+    IN_WAVES + "v_mov_b32_e32 v3, 0\nv_mov_b32_e32 v4, 1\nds_write_b32 v6, v3\ns_waitcnt lgkmcnt(0)\ns_barrier\n"
+    "s_mov_b64 s[12:13], exec\ns_mov_b64 exec, 1\n" + ONLY.format(n=0, wave=0, body="ds_add_u32 v6, v4")
+    + ONLY.format(n=1, wave=1, body="ds_write_b32 v6, v4"),
+    # all store the same, then one another value
+    IN_WAVES + "v_mov_b32_e32 v3, 5\nv_mov_b32_e32 v4, 9\nds_write_b32 v6, v3\n"
+    + ONLY.format(n=0, wave=1, body="ds_write_b32 v6, v4"),
+    # all store the same, then one adds
+    IN_WAVES + "v_mov_b32_e32 v3, 0\nds_write_b32 v6, v3\n" + ONLY.format(n=0, wave=1, body="ds_add_u32 v6, v1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [None, 5], ids=["lock-step", "random order"])
 @pytest.mark.parametrize("body", FOUND)
-def test_engines_find_the_same(body):
+def test_engines_find_the_same(body, order):
     """The words too: kinds, addresses, waves, lanes."""
     found = []
     for engine in ENGINES:
-        ran = launch(LOAD + body, [None], block=(128, 1, 1), lds=2048, options=Options(engine=engine))
+        options = Options(engine=engine, wave_order=order)
+        ran = launch(LOAD + body, [None], block=(128, 1, 1), lds=2048, options=options)
         found.append(sorted(str(each) for each in ran.findings))
     assert found[0]
     assert found[0] == found[1]
+
+
+def test_pairs_are_stored_lane_after_lane():
+    body = LOAD + (
+        "v_add_u32_e32 v4, 100, v1\nds_write2_b32 v2, v1, v4 offset1:1\ns_waitcnt lgkmcnt(0)\nds_read_b32 v5, v2\n"
+        "s_waitcnt lgkmcnt(0)\nglobal_store_dword v2, v5, s[8:9]"
+    )
+    for engine in ENGINES:
+        out = np.zeros(64, np.uint32)
+        launch(body, [out], lds=512, options=Options(engine=engine))
+        np.testing.assert_array_equal(out, np.arange(64))
+
+
+@pytest.mark.parametrize("space", ["shared", "private"])
+def test_flat_atomics_reach_lds_and_scratch(space):
+    body = LOAD + (
+        f"s_mov_b64 s[12:13], src_{space}_base\nv_mov_b32_e32 v6, 4\nv_mov_b32_e32 v7, s13\nv_mov_b32_e32 v9, 7\n"
+        "flat_store_dword v[6:7], v9\ns_waitcnt vmcnt(0) lgkmcnt(0)\nv_mov_b32_e32 v8, 1\n"
+        "flat_atomic_add v3, v[6:7], v8 sc0\ns_waitcnt vmcnt(0) lgkmcnt(0)\nglobal_store_dword v2, v3, s[8:9]"
+    )
+    out = np.zeros(64, np.uint32)
+    launch(body, [out], lds=64, scratch=16)
+    np.testing.assert_array_equal(out, 7 + np.arange(64) if space == "shared" else np.full(64, 7))
 
 
 @pytest.mark.parametrize("line", ["global_store_dwordx2 v3, v[4:5], s[8:9]", "global_store_dwordx4 v3, v[4:7], s[8:9]"])

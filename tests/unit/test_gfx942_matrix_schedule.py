@@ -343,6 +343,15 @@ def test_what_is_illegal_says_why(knobs, reason):
     assert reason in str(space.illegal(knobs, problem.from_shape(1024, 1024, 1024, "f16", layout="nt"), CHIP))
 
 
+@pytest.mark.parametrize("knob", ["ping_pong", "ahead"])
+def test_one_operand_by_registers_beside_a_direct_one(knob):
+    """Of row-major operands only A is direct."""
+    knobs = {**SMALL, "direct": True, "stages": 3, "prefetch": True, knob: 1}
+    of = problem.from_shape(64, 64, 320, "f16", layout="nn")
+    assert f"{knob} takes both operands by registers or both directly" in str(space.illegal(knobs, of, CHIP))
+    assert not wrong(of, built(of, **{**knobs, "prefetch": False}))
+
+
 def test_what_has_no_instruction_goes_to_vector_cores():
     accumulated = from_text(
         "func.func @f(%a: tensor<8x8xf16>, %b: tensor<8x8xf16>, %c: tensor<8x8xf16>) -> tensor<8x8xf16> {"

@@ -256,8 +256,8 @@ def content(data: object) -> bytes:
 
 def check_arguments(args: Sequence[object]) -> None:
     """Raises ImageError for arguments that no launch can have, whatever a caller's types promise."""
-    if isinstance(args, np.ndarray | Value | bytes | str):
-        raise ImageError("args is a sequence of arguments, as [a, b], found one of them")
+    if not isinstance(args, tuple | list):
+        raise ImageError("args is a list of arguments, as [a, b]")
     for number, each in enumerate(args):
         if isinstance(each, np.ndarray) and (why := unsuited(each)):
             raise ImageError(f"argument {number} (the first is 0): {why}")
@@ -281,12 +281,18 @@ def check_options(options: Options, args: Sequence[object]) -> None:
     ):
         if number is not None and (not dispatch.is_whole(number) or number < least):
             raise ImageError(f"{name} is a whole number of at least {least}, found {number!r}")
-    chosen = options.workgroups
-    if chosen is not None and (not chosen or len(set(chosen)) < len(chosen) or not all(map(dispatch.is_whole, chosen))):
+    chosen: Any = options.workgroups
+    if chosen is not None and (
+        not isinstance(chosen, tuple | list | range)
+        or not chosen
+        or len(set(chosen)) < len(chosen)
+        or not all(map(dispatch.is_whole, chosen))
+    ):
         raise ImageError(f"workgroups: numbers of at least one workgroup, none twice, found {chosen!r}")
-    for number in options.outputs:
-        if not (0 <= number < len(args) and isinstance(args[number], np.ndarray)):
-            raise ImageError(f"outputs: argument {number} (the first is 0) is no array")
+    outputs: Any = options.outputs
+    for number in outputs if isinstance(outputs, tuple | list) else [outputs]:
+        if not (dispatch.is_whole(number) and 0 <= number < len(args) and isinstance(args[number], np.ndarray)):
+            raise ImageError(f"outputs: argument {number!r} (the first is 0) is no array")
 
 
 def repeats(args: Sequence[object]) -> dict[int, int]:

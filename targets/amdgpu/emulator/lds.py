@@ -50,6 +50,11 @@ class Shadow:
         return Shadow(unit, np.repeat(self.writer, parts), np.repeat(self.reader, parts), self.epoch)
 
 
+def is_other(last: int, tag: int) -> bool:
+    """Whether a tag is of the epoch of another, and of another wave."""
+    return last >> 40 == tag >> 40 and last >> 32 != tag >> 32
+
+
 def upper(table: Array) -> Array:
     """The upper halves of tags: epoch << 8 | wave."""
     return table.view(np.uint32)[1::2]
@@ -59,15 +64,13 @@ def upper(table: Array) -> Array:
 class Reach:
     """The units of LDS that lanes reach, (lanes, units of each), and the lanes' tags, (lanes, 1).
 
-    `address`: the LDS addresses of the lanes' first units. `value`: which dword of which column of the values that are
-    stored begins at a unit.
+    `address`: the LDS addresses of the lanes' first units.
     """
 
     lanes: Array
     tag: Array
     unit: Array
     address: Array
-    value: tuple[Array, Array]
 
     def others(self, last: Array) -> Array:
         """Which upper halves of tags are of this epoch and of another wave: they differ in the wave only."""
@@ -83,12 +86,6 @@ class Reach:
     def many(self) -> Array:
         """The tags that several waves leave."""
         return self.tag | MANY << 32
-
-    def met(self, bad: Array, did: Literal["written", "read"], tags: Array, unit: int) -> Iterator[Met]:
-        """The first lane of those that are bad, if any is; `tags`: what they met, `unit`: bytes of one."""
-        if bad.any():
-            row, column = divmod(int(np.flatnonzero(bad)[0]), self.unit.shape[1])
-            yield Met(int(self.lanes[row]), int(self.address[row]) + column * unit, did, int(tags[row, column]))
 
 
 @dataclass(frozen=True)
@@ -174,12 +171,11 @@ class Lds:
         if self.shadow is None:
             scatter(self.bytes_, place, values, nbytes)
             return
-        before = gather(self.bytes_, place, nbytes)
-        scatter(self.bytes_, place, values, nbytes)
-        kept = values & np.uint32((1 << 8 * min(nbytes, 4)) - 1)
-        changes, loses = before != kept, gather(self.bytes_, place, nbytes) != kept
         each = self.reach(one, w, address, lanes, nbytes)
-        self.told(one, w, "write", self.note_write(self.shadow, each, changes[each.value], loses[each.value]))
+        if self.alone(self.shadow, each):
+            scatter(self.bytes_, place, values, nbytes)
+        else:
+            self.told(one, w, "write", self.in_turn(self.shadow, each, place, values, nbytes))
 
     def atomic(
         self, one: Instruction, w: Waves, address: Array, lanes: Array, rule: Atomic, data: list[Array]
@@ -211,12 +207,10 @@ class Lds:
         if low & -low < self.shadow.unit:
             self.shadow = self.shadow.refined(low & -low)
         of_wave = self.shadow.epoch[w.group] << 40 | w.number.astype(np.int64) << 32 | one.address
-        tag = np.repeat(of_wave, LANES) if len(lanes) == LANES * w.count else of_wave[lanes // LANES]
+        tag = of_wave[lanes // LANES]
         behind = np.arange(nbytes >> self.shadow.shift)
         unit = (place >> self.shadow.shift)[:, None] + behind
-        return Reach(
-            lanes, tag[:, None], unit, address, (behind * self.shadow.unit >> 2, np.arange(len(lanes))[:, None])
-        )
+        return Reach(lanes, tag[:, None], unit, address)
 
     def note_read(self, shadow: Shadow, each: Reach) -> Iterator[Met]:
         """Looks for a read that races with a write or finds nothing; keeps who read."""
@@ -231,24 +225,38 @@ class Lds:
         if lost.any():
             reader[unit[lost]] = np.broadcast_to(each.many, unit.shape)[lost]
 
-    def note_write(self, shadow: Shadow, each: Reach, changes: Array, loses: Array) -> Iterator[Met]:
-        """Looks for a write that races with a read or another write; keeps who wrote.
-
-        A write of what is there already is none: compilers let several waves store the same value. `loses`: another
-        lane of the same instruction wrote something else.
-        """
-        writer, reader, unit = shadow.writer, shadow.reader, each.unit
-        yield from self.met(each, each.others(upper(writer)[unit]) & changes, "written")
-        yield from self.met(each, each.others(upper(reader)[unit]) & changes, "read")
+    def alone(self, shadow: Shadow, each: Reach) -> bool:
+        """Whether a write meets nothing of another wave, before or in the same instruction; then it is kept."""
+        writer, unit = shadow.writer, each.unit
+        last = writer[unit]
+        if each.others(upper(writer)[unit]).any() or each.others(upper(shadow.reader)[unit]).any():
+            return False
         writer[unit] = each.tag
-        if not loses.any():
-            return
-        lost = np.flatnonzero(loses & (upper(writer)[unit] != each.own))
-        if len(lost):  # the next wave's lane raced with the first that lost
-            tag, number = np.broadcast_to(each.tag, unit.shape), np.arange(unit.size).reshape(unit.shape)
-            row, column = divmod(int(lost[0]), unit.shape[1])
-            after = (unit == unit[row, column]) & (tag != tag[row, 0]) & (number > lost[0])
-            yield from each.met(after, "written", np.full(unit.shape, tag[row, 0]), shadow.unit)
+        if (upper(writer)[unit] == each.own).all():
+            return True
+        writer[unit] = last
+        return False
+
+    def in_turn(self, shadow: Shadow, each: Reach, place: Array, values: Array, nbytes: int) -> Iterator[Met]:
+        """Stores lane after lane; gives the writes that race with a read or another write, and keeps who wrote.
+
+        A write of what is there already is none: compilers let several waves store the same value. Beside an atomic it
+        is one, since that may come before or after it.
+        """
+        parts = np.ascontiguousarray(values.T).view(np.uint8)[:, :nbytes]
+        for row, (start, tag) in enumerate(zip(place.tolist(), each.tag[:, 0].tolist(), strict=True)):
+            for column, unit in enumerate(each.unit[row].tolist()):
+                dword = column * shadow.unit // 4 * 4
+                there = self.bytes_[start + dword : start + min(dword + 4, nbytes)]
+                changes = not np.array_equal(there, parts[row, dword : dword + 4])
+                last, read = int(shadow.writer[unit]), int(shadow.reader[unit])
+                where = int(each.lanes[row]), int(each.address[row]) + column * shadow.unit
+                if is_other(last, tag) and (changes or last & ATOMIC):
+                    yield Met(*where, "written", last)
+                elif is_other(read, tag) and changes:
+                    yield Met(*where, "read", read)
+                shadow.writer[unit] = tag | MANY << 32 if is_other(last, tag) else tag
+            self.bytes_[start : start + nbytes] = parts[row]
 
     def note_atomic(self, shadow: Shadow, each: Reach) -> Iterator[Met]:
         """Looks for an atomic that races with a plain access or finds nothing; keeps who did it."""
@@ -259,7 +267,7 @@ class Lds:
         yield from self.met(each, others & plain, "written")
         yield from self.met(each, each.others(upper(reader)[unit]), "read")
         many, own = np.broadcast_to(each.many | ATOMIC, unit.shape), last >> 32 == each.own
-        kept = np.where(others, many, np.where(own & plain, each.tag, each.tag | ATOMIC))
+        kept = np.where(others, many, np.where(own & plain, last, each.tag | ATOMIC))
         writer[unit] = kept
         lost = writer[unit] >> 32 != kept >> 32
         writer[unit[lost]] = many[lost]
@@ -268,8 +276,10 @@ class Lds:
         """The first lane of those that are bad, if any is, with the tag that it met."""
         if bad.any():
             assert self.shadow is not None
+            row, column = divmod(int(np.flatnonzero(bad)[0]), each.unit.shape[1])
             tags = self.shadow.writer if did == "written" else self.shadow.reader
-            yield from each.met(bad, did, tags[each.unit], self.shadow.unit)
+            address = int(each.address[row]) + column * self.shadow.unit
+            yield Met(int(each.lanes[row]), address, did, int(tags[each.unit[row, column]]))
 
     def told(self, one: Instruction, w: Waves, does: Does, found: Iterable[Met]) -> None:
         """Reports what the first lane met at its first address: of what nobody wrote, and of races."""

@@ -111,6 +111,12 @@ def pair_offsets(one: Instruction, nbytes: int) -> tuple[int, int]:
     return one.fields["offset0"] * unit, one.fields["offset1"] * unit
 
 
+def both(one: Instruction, w: Waves, lanes: Array, nbytes: int) -> Array:
+    """The two byte addresses of each lane, lane after lane."""
+    found = [addresses(one, w, lanes, offset) for offset in pair_offsets(one, nbytes)]
+    return np.stack(found, axis=1).reshape(-1)
+
+
 def load_pair(one: Instruction, lds: Callable[[], Lds]) -> Step:
     """ds_read2: two places."""
     nbytes = size_of(one)
@@ -118,10 +124,8 @@ def load_pair(one: Instruction, lds: Callable[[], Lds]) -> Step:
 
     def step(w: Waves) -> None:
         lanes = active(w)
-        found = [
-            lds().read(one, w, addresses(one, w, lanes, offset), lanes, nbytes) for offset in pair_offsets(one, nbytes)
-        ]
-        put(w, index, np.concatenate(found), lanes)
+        found = lds().read(one, w, both(one, w, lanes, nbytes), lanes.repeat(2), nbytes)
+        put(w, index, np.concatenate([found[:, 0::2], found[:, 1::2]]), lanes)
 
     return step
 
@@ -133,9 +137,9 @@ def store_pair(one: Instruction, lds: Callable[[], Lds]) -> Step:
 
     def step(w: Waves) -> None:
         lanes = active(w)
-        for offset, index in zip(pair_offsets(one, nbytes), sources, strict=True):
-            data = values(w, index, nbytes // 4, lanes)
-            lds().write(one, w, addresses(one, w, lanes, offset), lanes, data, nbytes)
+        data = np.stack([values(w, index, nbytes // 4, lanes) for index in sources], axis=2)
+        data = data.reshape(nbytes // 4, 2 * len(lanes))
+        lds().write(one, w, both(one, w, lanes, nbytes), lanes.repeat(2), data, nbytes)
 
     return step
 

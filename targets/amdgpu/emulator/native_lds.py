@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lowering.targets.amdgpu.emulator.decode import Instruction
-from lowering.targets.amdgpu.emulator.lds import MANY, Does, Lds, Met
+from lowering.targets.amdgpu.emulator.lds import ATOMIC, MANY, Does, Lds, Met
 from lowering.targets.amdgpu.emulator.lds_steps import pair_offsets, size_of
 from lowering.targets.amdgpu.emulator.machine_code import loaded
 from lowering.targets.amdgpu.emulator.operands import register
@@ -313,12 +313,20 @@ def read_unit(p: str, _access: Access, place: int, shift: int) -> str:
 
 
 def write_unit(p: str, access: Access, place: int, shift: int) -> str:
-    """A write: of a place that no other wave wrote or read since the barrier, unless the value is there already."""
-    return f"""{changed(p, access, place, shift)}  %{p}.met = or i1 %{p}.wo, %{p}.ro
-  %{p}.bad = and i1 %{p}.met, %{p}.ch
-  %{p}.kind = select i1 %{p}.wo, i64 {WRITTEN}, i64 {READ}
-  %{p}.last.t = select i1 %{p}.wo, i64 %{p}.wt, i64 %{p}.rt
-{report(f"{p}.x", f"%{p}.bad", place, shift, f"%{p}.kind", f"%{p}.last.t")}  store i64 %tag, ptr %{p}.wp
+    """A write: of a place that no other wave wrote or read since the barrier, unless the value is there already.
+
+    That is no excuse beside an atomic.
+    """
+    return f"""{changed(p, access, place, shift)}  %{p}.at0 = and i64 %{p}.wt, {ATOMIC}
+  %{p}.at1 = icmp ne i64 %{p}.at0, 0
+  %{p}.cha = or i1 %{p}.ch, %{p}.at1
+  %{p}.wbad = and i1 %{p}.wo, %{p}.cha
+  %{p}.rbad = and i1 %{p}.ro, %{p}.ch
+  %{p}.bad = or i1 %{p}.wbad, %{p}.rbad
+  %{p}.kind = select i1 %{p}.wbad, i64 {WRITTEN}, i64 {READ}
+  %{p}.last.t = select i1 %{p}.wbad, i64 %{p}.wt, i64 %{p}.rt
+  %{p}.kept = select i1 %{p}.wo, i64 %many, i64 %tag
+{report(f"{p}.x", f"%{p}.bad", place, shift, f"%{p}.kind", f"%{p}.last.t")}  store i64 %{p}.kept, ptr %{p}.wp
 """
 
 
@@ -441,12 +449,12 @@ def bind(one: Instruction, local: Callable[[], Lds], arrays: Step) -> Step:
 
 
 def told(here: Lds, one: Instruction, w: Waves, found: np.ndarray[Any, Any]) -> None:
-    """Reports what was found at each place."""
+    """Reports what was found."""
     does: Does = "read" if one.name.startswith("ds_read") else "write"
-    for place in found[:ANY].reshape(2, -1, SLOT):
-        met = [
-            Met(int(lane), int(address), "read" if kind == READ else "written", int(tag))
-            for kind, (there, lane, address, tag) in enumerate(place)
-            if there
-        ]
-        here.told(one, w, does, met)
+    slots = enumerate(found[:ANY].reshape(-1, SLOT))
+    met = [
+        Met(int(lane), int(address), "read" if number % (READ + 1) == READ else "written", int(tag))
+        for number, (there, lane, address, tag) in slots
+        if there
+    ]
+    here.told(one, w, does, met)

@@ -37,7 +37,7 @@ def bind(one: Instruction, machine: Get) -> Step:
         address = (start + beyond) & ~np.uint64(3)
         found = np.zeros((nbytes // 4, w.count), np.uint32)
         some = np.flatnonzero(w.active)
-        limit = within(beyond, w.s[base + 2].astype(np.uint64))[some] if limited else None
+        limit = within(beyond & ~np.uint64(3), w.s[base + 2].astype(np.uint64))[some] if limited else None
         found[:, some] = fetch(one, here, w, Place(address[some], limit), some * LANES, nbytes)
         for n in range(nbytes // 4):
             w.put_scalar(target + n, found[n])

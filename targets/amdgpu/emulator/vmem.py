@@ -293,6 +293,12 @@ def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Ste
     def step(w: Waves) -> None:
         lanes, here = active(w), machine()
         found = address(w, lanes)
+        if one.opcode.format == "FLAT":
+            data = [values_at(w, index + count * n, count, lanes) for n in range(2 if compares else 1)]
+            old = atomic_flat(one, here, w, found.address, lanes, rule, data)
+            if gives_back:
+                put_at(w, target, old, lanes)
+            return
         good = np.ones(len(lanes), bool) if found.limit is None else found.limit >= rule.bytes
         for test in (partial(checked, written=True), aligned):
             good[good] = test(one, here, w, found.address[good], lanes[good], rule.bytes)
@@ -307,6 +313,31 @@ def atomic(one: Instruction, machine: Get, address: Locate, rule: Atomic) -> Ste
             put_at(w, target, old, lanes)
 
     return step
+
+
+def atomic_flat(
+    one: Instruction, machine: Machine, w: Waves, address: Array, lanes: Array, rule: Atomic, data: list[Array]
+) -> Array:
+    """A flat atomic: each lane in the memory that its address lies in; the old values."""
+    old = np.zeros((rule.bytes // 4, len(lanes)), np.uint32)
+    for some, space in apertures(address):
+        place, part, values = address[some], lanes[some], [each[:, some] for each in data]
+        if space == "lds":
+            low = (place & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+            old[:, some] = machine.lds.atomic(one, w, low, part, rule, values)
+            continue
+        own = space == "scratch"
+        place = flat_private(w, place, part) if own else place
+        good = (checked_private if own else partial(checked, written=True))(one, machine, w, place, part, rule.bytes)
+        good[good] = aligned(one, machine, w, place[good], part[good], rule.bytes)
+        offsets = (place[good] - np.uint64(BASE)).view(np.int64)
+        found = np.zeros((rule.bytes // 4, len(part)), np.uint32)
+        found[:, good] = apply(machine.memory.bytes_, offsets, rule, [each[:, good] for each in values])
+        if machine.memory.written is not None:
+            ones = np.full((rule.bytes // 4, len(offsets)), 0x01010101, np.uint32)
+            scatter(machine.memory.written, offsets, ones, rule.bytes)
+        old[:, some] = found
+    return old
 
 
 def aligned(one: Instruction, machine: Machine, w: Waves, address: Array, lanes: Array, nbytes: int) -> Array:
