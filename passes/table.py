@@ -45,6 +45,8 @@ from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
 from lowering.passes.nvidia.promote_tma import PromoteTma
+from lowering.passes.nvidia.ring import Ring
+from lowering.passes.nvidia.specialise import Specialise
 from lowering.passes.nvidia.wgmma import Wgmma
 from lowering.passes.transform import Transform
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
@@ -100,6 +102,8 @@ TABLE: tuple[type[Pass], ...] = (
     PipelineFragments,
     TurnBytes,
     PromoteTma,
+    Ring,
+    Specialise,
     Wgmma,
     DynamicWorkgroup,
     LowerTensorMaps,

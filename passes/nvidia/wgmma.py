@@ -33,7 +33,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.fragments import Axes, Fragments, Key, sizes, splat, transposed
-from lowering.passes.gpu.index import emit, launch_of, linear
+from lowering.passes.gpu.index import Linear, emit, launch_of, linear
 from lowering.passes.nvidia.promote_tma import ROW_BYTES
 
 LANES = 128  # threads of a warpgroup
@@ -69,7 +69,9 @@ class Wgmma(Pass):
             warpgroup = Warpgroup(contract)
             for each in warpgroup.operands:
                 permute(each.buffer)
+            launch = launch_of(contract)
             warpgroup.rewrite()
+            elect(launch, warpgroup.lane)
         mlir.run(module, "canonicalize,cse")
 
 
@@ -94,6 +96,22 @@ class Operand:
     def nbytes(self) -> int:
         """Bytes of an element."""
         return self.buffer.type.element_type.width // 8
+
+    @property
+    def indices(self) -> list[Any]:
+        """Where the warpgroup's tile begins in the buffer, or in a place of it."""
+        last = 1 + len(self.buffer.type.shape)
+        return list(self.read.operands)[last - len(self.axes) : last]
+
+    @property
+    def place(self) -> Any | None:
+        """Which of several places of a buffer is read; None where there is one."""
+        return self.read.operands[1] if len(self.buffer.type.shape) > len(self.axes) else None
+
+    @property
+    def place_bytes(self) -> int:
+        """Bytes of a place."""
+        return prod(self.buffer.type.shape[1:]) * self.nbytes
 
     @property
     def box(self) -> int:
@@ -154,7 +172,13 @@ def operand_of(contract: Any, number: int) -> Operand | None:
         elif op.name not in find.WIDENING:
             return None
         op = find.defining(op.operands[0])
-    if op is None or find.positions(op.attributes["permutation_map"].value) != list(range(len(axes))):
+    if op is None or not isinstance(op.operands[0].type, ir.MemRefType):
+        return None
+    rank = len(find.shape(op.operands[0]))
+    if (
+        rank > len(axes) + 1
+        or find.positions(op.attributes["permutation_map"].value) != list(range(rank))[-len(axes) :]
+    ):
         return None
     return Operand(op, axes)
 
@@ -164,7 +188,7 @@ def copies_to(buffer: Any) -> list[Any]:
     found: list[Any] = []
     for use in buffer.uses:
         op = use.owner.operation
-        if op.name == "memref.subview":
+        if op.name in ("memref.subview", "memref.cast"):
             found += copies_to(op.results[0])
         elif op.name == "nvgpu.tma.async.load" and op.operands[0] == buffer:
             found.append(op)
@@ -260,11 +284,13 @@ class Warpgroup(Fragments):
         """The instructions of one contraction, one group."""
         nvvm, found = mlir.dialect("nvvm"), dict(accumulators)
         with ir.InsertionPoint(self.contract):
+            here = [self.here(number, each) for number, each in enumerate(self.operands)]
             nvvm.WgmmaFenceAlignedOp()
             for k in range(0, self.k, DEPTHS[self.element]):
-                right = self.descriptor(1, 0, k)
+                right = moved(here[1], self.operands[1].offset(0, k))
                 for tile in range(self.m // ROWS):
-                    found[tile, 0] = self.product(self.descriptor(0, tile * ROWS, k), right, found[tile, 0])
+                    left = moved(here[0], self.operands[0].offset(tile * ROWS, k))
+                    found[tile, 0] = self.product(left, right, found[tile, 0])
             nvvm.WgmmaGroupSyncAlignedOp()
             nvvm.WgmmaWaitGroupSyncOp(0)
         return found
@@ -281,18 +307,20 @@ class Warpgroup(Fragments):
             *[parse("#nvvm.wgmma_scale_in<one>")] * 2, *(parse(f"#nvvm.mma_layout<{each}>") for each in layouts),
         ).results_  # fmt: skip
 
-    def descriptor(self, number: int, row: int, k: int) -> Any:
-        """Describes the part of an operand that an instruction reads, by its first row and element along K."""
+    def here(self, number: int, each: Operand) -> Any:
+        """The descriptor of the warpgroup's own tile of an operand in this step."""
+        start = self.starts[number] if number in self.starts else self.start(each)
+        if each.place is None:
+            return start
         arith, i64 = mlir.dialect("arith"), ir.IntegerType.get_signless(64)
-        each = self.operands[number]
-        if number not in self.starts:
-            self.starts[number] = self.start(each)
-        return arith.AddIOp(self.starts[number], arith.ConstantOp(i64, each.offset(row, k) >> 4).result).result
+        size = arith.ConstantOp(ir.IndexType.get(), each.place_bytes >> 4).result
+        behind = arith.IndexCastOp(i64, arith.MulIOp(each.place, size).result).result
+        return arith.AddIOp(start, behind).result
 
     def stays(self, each: Operand) -> bool:
         """Whether the warpgroup's tile of an operand is the same in every step."""
         loops = self.loops()
-        leaves = [leaf for index in list(each.read.operands)[1 : 1 + len(each.axes)] for leaf in linear(index).terms]
+        leaves = [leaf for index in each.indices for leaf in linear(index).terms]
         return not any(loop in find.parents(leaf_owner(leaf)) for loop in loops for leaf in leaves)
 
     def start(self, each: Operand) -> Any:
@@ -307,7 +335,7 @@ class Warpgroup(Fragments):
 
         base = mlir.dialect("memref").ExtractAlignedPointerAsIndexOp(each.buffer).result
         width = each.buffer.type.shape[-1]
-        *boxes, across, along = [linear(index) for index in list(each.read.operands)[1 : 1 + len(each.axes)]]
+        *boxes, across, along = [linear(index) for index in each.indices]
         place = boxes[0].scaled(each.box) if boxes else along.scaled(each.nbytes)
         if along.terms or along.constant % width:
             raise PassError("a warpgroup's tile begins within a row of workgroup memory", self.where())
@@ -322,6 +350,31 @@ class Warpgroup(Fragments):
             .result
         )
         return arith.OrIOp(arith.ExtUIOp(i64, address).result, arith.ConstantOp(i64, each.pattern).result).result
+
+
+def elect(launch: Any, lane: Any) -> None:
+    """Lets one thread tell that its warpgroup has used a tile: products are waited for by all of it together."""
+    arith, scf, nvgpu = mlir.dialect("arith"), mlir.dialect("scf"), mlir.dialect("nvgpu")
+    started: set[Any] = set()
+    for arrive in mlir.walk(launch, lambda op: op.operation.name == "nvgpu.mbarrier.arrive"):
+        barrier, place = list(arrive.operands)
+        for start in [use.owner.operation for use in barrier.uses if use.owner.operation.name == "nvgpu.mbarrier.init"]:
+            if start not in started:
+                started.add(start)
+                with ir.InsertionPoint(start):
+                    start.operands[1] = emit(Linear(linear(start.operands[1]).constant // LANES))
+        with ir.InsertionPoint(arrive):
+            first = scf.IfOp(arith.CmpIOp(arith.CmpIPredicate.eq, lane, emit(Linear(0))).result)
+            with ir.InsertionPoint(first.then_block):
+                nvgpu.MBarrierArriveOp(barrier, place)
+                scf.YieldOp([])
+        arrive.erase()
+
+
+def moved(descriptor: Any, nbytes: int) -> Any:
+    """The descriptor of what lies so many bytes further."""
+    arith, i64 = mlir.dialect("arith"), ir.IntegerType.get_signless(64)
+    return arith.AddIOp(descriptor, arith.ConstantOp(i64, nbytes >> 4).result).result
 
 
 def leaf_owner(value: Any) -> Any:

@@ -27,6 +27,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob("block_k", (64, 128, 256), "depth of a step of the K loop, and of the tiles in workgroup memory"),
     Knob("wave_m", (64, 128), "rows of C a warpgroup keeps"),
     Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
+    Knob("stages", (4, 3, 2, 1, 5, 6, 7), "places of each tile: tensor copies run so many steps ahead, less one"),
+    Knob("specialised", (True, False), "the copies have a warpgroup of their own"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
 )
 TILES = ((128, 256), (128, 128), (128, 64), (64, 64))  # largest first
@@ -73,10 +75,10 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     if broken is not None:
         return broken
     for what, needed, name in (
-        ("threads a workgroup", waves * LANES, "threads_per_group_max"),
+        ("threads a workgroup", (waves + knobs["specialised"]) * LANES, "threads_per_group_max"),
         (
             "bytes of workgroup memory",
-            (m + n) * k * nbytes + int(target.facts["shared_reserved"]),
+            (m + n) * k * nbytes * int(knobs["stages"]) + int(target.facts["shared_reserved"]),
             "shared_dynamic_max",
         ),
         (f"registers a thread for {wave_m}x{wave_n} of C", tile + FIXED_REGISTERS, "registers_per_lane"),
@@ -84,8 +86,9 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         if needed > int(target.facts[name]):
             return f"{needed} {what}, of {target.facts[name]}"
     file = int(target.facts["registers_per_group_max"])
-    if (tile + FIXED_REGISTERS) * waves * LANES > file:
-        return f"{waves * LANES} threads of {tile + FIXED_REGISTERS} registers, of {file} a workgroup"
+    threads = (waves + knobs["specialised"]) * LANES
+    if (tile + FIXED_REGISTERS) * threads > file:
+        return f"{threads} threads of {tile + FIXED_REGISTERS} registers, of {file} a workgroup"
     return None
 
 
@@ -100,8 +103,18 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     units = int(target.facts["compute_units"])
     m, n = next((each for each in fitting if -(-c.m // each[0]) * -(-c.n // each[1]) >= units), fitting[-1])
     nbytes = dtypes.lookup(c.element).bytes
-    found = {"block_m": m, "block_n": n, "block_k": ROW_BYTES // nbytes, "wave_m": ROWS, "raster_m": 16, **knobs}
-    return {"wave_n": found["block_n"], **found}
+    found = {
+        "block_m": m,
+        "block_n": n,
+        "block_k": ROW_BYTES // nbytes,
+        "wave_m": ROWS,
+        "raster_m": 16,
+        "specialised": True,
+        **knobs,
+    }
+    most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
+    stages = min(4, max(1, most // ((found["block_m"] + found["block_n"]) * found["block_k"] * nbytes)))
+    return {"wave_n": found["block_n"], "stages": min(stages, -(-c.k // found["block_k"])), **found}
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -111,7 +124,7 @@ def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
     )
     outlined = simt.TO_KERNELS.index("gpu-kernel-outlining") + 1
     steps = (
-        *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, target),
+        *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, problem, target),
         *simt.TO_KERNELS[:outlined], "lower-tensor-maps", "gpu.module(convert-nvgpu-to-nvvm)",
         *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST,
     )  # fmt: skip
@@ -134,7 +147,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def device_steps(knobs: Knobs, target: Target) -> tuple[str, ...]:
+def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """On buffers: the launch, tensor copies, tensor cores, dynamic memory."""
     return (
         "fold-padding-writes",
@@ -142,6 +155,16 @@ def device_steps(knobs: Knobs, target: Target) -> tuple[str, ...]:
         *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
         "promote-tma",
+        *ahead(knobs, problem, target),
         "wgmma",
         "dynamic-workgroup",
     )
+
+
+def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
+    """How the copies run ahead, where there is more than one step."""
+    if problem.contraction.k <= knobs["block_k"]:
+        return ()
+    if knobs["specialised"]:
+        return (f"specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
+    return (f"ring{{stages={knobs['stages']}}}",) if knobs["stages"] > 1 else ()

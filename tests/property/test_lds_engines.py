@@ -16,7 +16,8 @@ from lowering.targets.amdgpu.emulator.emulator import Emulator, Options
 
 START = (
     "s_load_dwordx2 s[8:9], s[0:1], 0x0\ns_waitcnt lgkmcnt(0)\nv_and_b32_e32 v1, 0x3ff, v0\n"
-    "v_lshlrev_b32_e32 v2, 2, v1\nv_readfirstlane_b32 s5, v1\ns_lshr_b32 s5, s5, 6\nv_mov_b32_e32 v3, 1\nv_and_b32_e32 v4, 1, v1\n"
+    "v_lshlrev_b32_e32 v2, 2, v1\nv_readfirstlane_b32 s5, v1\ns_lshr_b32 s5, s5, 6\nv_mov_b32_e32 v3, 1\n"
+    "v_and_b32_e32 v4, 1, v1\n"
     "v_lshrrev_b32_e32 v5, 6, v1\nv_mov_b32_e32 v6, 0\nv_and_b32_e32 v7, 12, v2\n"
 )
 END = "s_waitcnt lgkmcnt(0)\ns_barrier\nds_read_b32 v12, v2\ns_waitcnt lgkmcnt(0)\nglobal_store_dword v2, v12, s[8:9]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lowering import problem, targets
-from lowering.core import Binary, Problem, TensorMap
+from lowering.core import Binary, Failure, Problem, Schedule, TensorMap
 from lowering.lower import lower
 from lowering.targets.nvidia import matrix, ptx, space
 
@@ -36,7 +36,7 @@ def test_layouts_and_types(dtype, layout):
     (launch,) = binary.launches
     maps = [each for each in launch.args if isinstance(each, TensorMap)]
     assert [(each.swizzle, each.box) for each in maps] == [(128, (64, 64))] * 2
-    assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (128, 1, 1), 2 * 64 * 64 * 2)
+    assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (256, 1, 1), 4 * 2 * 64 * 64 * 2)
 
 
 @pytest.mark.parametrize("layout", ["nn", "nt"])
@@ -45,9 +45,12 @@ def test_layouts_and_types(dtype, layout):
     [
         {"block_m": 128, "block_n": 256, "wave_m": 64, "wave_n": 256},
         {"block_m": 128, "block_n": 128, "wave_m": 128, "wave_n": 128},
-        {"block_m": 256, "block_n": 128, "wave_m": 64, "wave_n": 128, "raster_m": 1},
+        {"block_m": 256, "block_n": 128, "wave_m": 64, "wave_n": 128, "raster_m": 1, "specialised": False},
         {"block_m": 128, "block_n": 128, "wave_m": 64, "wave_n": 64, "block_k": 128},
         {"block_m": 64, "block_n": 192, "wave_m": 64, "wave_n": 192},
+        {"block_m": 128, "block_n": 256, "specialised": False},
+        {"block_m": 128, "block_n": 256, "specialised": False, "stages": 1},
+        {"block_m": 128, "block_n": 128, "stages": 7},
     ],
     ids=lambda knobs: "-".join(map(str, knobs.values())),
 )
@@ -88,9 +91,10 @@ def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
             "296 registers a thread for 128x256 of C, of 255",
         ),
         ({"block_m": 256, "block_n": 256, "block_k": 256, "wave_m": 128}, "bytes of workgroup memory, of 232448"),
-        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 64}, "2048 threads a workgroup, of 1024"),
-        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 256}, "512 threads of 168 registers, of 65536"),
-        ({"stages": 3}, "there is no knob 'stages' for matrix cores"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 64}, "2176 threads a workgroup, of 1024"),
+        ({"block_m": 128, "block_n": 256, "stages": 5}, "246784 bytes of workgroup memory, of 232448"),
+        ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 256}, "640 threads of 168 registers, of 65536"),
+        ({"split_k": 3}, "there is no knob 'split_k' for matrix cores"),
     ],
 )
 def test_illegal_knobs_have_a_reason(knobs, reason):
@@ -104,3 +108,31 @@ def test_the_rule_is_legal():
             for layout in ("nn", "nt", "tn", "tt"):
                 of = problem.from_shape(m, n, 128, "f16", layout=layout)
                 assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, layout)
+
+
+NEIGHBOURS = problem.from_shape(512, 512, 576, "f16", layout="nn")
+OPTIONAL = {
+    "rasterise",
+    "specialise",
+    "linalg-fuse-elementwise-ops",
+    "canonicalize",
+    "cse",
+    "loop-invariant-code-motion",
+}
+
+
+def test_without_an_optional_step():
+    """Each is dropped alone: the kernel is another and as clean."""
+    steps = space.schedule({}, NEIGHBOURS, CHIP).passes
+    for number, step in enumerate(steps):
+        if step.name in OPTIONAL:
+            outcome = lower(NEIGHBOURS, Schedule((*steps[:number], *steps[number + 1 :])), CHIP).outcome
+            assert isinstance(outcome, Binary), (step, outcome)
+            clean(outcome)
+
+
+def test_without_the_tensor_copies():
+    steps = space.schedule({}, NEIGHBOURS, CHIP).passes
+    outcome = lower(NEIGHBOURS, Schedule(tuple(step for step in steps if step.name != "promote-tma")), CHIP).outcome
+    assert isinstance(outcome, Failure)
+    assert "promote-tma asks for them" in outcome.reason

@@ -1,0 +1,224 @@
+"""Lets tensor copies run ahead of the products: several places for each tile, taken in turn.
+
+before:  scf.for %k = 0 to 512 step 64 {                  // promote-tma: one place, one barrier
+           gpu.barrier
+           FILL(%w, %k)
+           nvgpu.mbarrier.try_wait.parity %b[0], ..
+           USE(%w)
+         }
+after:   FILL(%w[0], 0);  FILL(%w[1], 64);  FILL(%w[2], 128)             // stages - 1 steps ahead
+         scf.for %k = 0 to 512 step 64 {                  // %i: the number of the step
+           gpu.barrier                                    // all have used the place that is filled next
+           FILL(%w[(%i + 3) mod 4], %k + 192)             // where there is such a step
+           nvgpu.mbarrier.try_wait.parity %b[%i mod 4], (%i / 4) mod 2
+           USE(%w[%i mod 4])
+         }
+
+A copy takes several hundred clocks to arrive; a place that is waited for was asked for so many steps before. Every
+place has a barrier of its own, whose phase tells how often the ring has gone round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lowering import find, mlir
+from lowering.core import Pass, PassError, Problem, Target
+from lowering.mlir import ir
+from lowering.passes.gpu.index import Linear, emit, linear
+from lowering.passes.gpu.prefetch import body_of, copies
+from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP
+
+COPY, EXPECT, WAIT = "nvgpu.tma.async.load", "nvgpu.mbarrier.arrive.expect_tx", "nvgpu.mbarrier.try_wait.parity"
+
+
+@dataclass(frozen=True)
+class Ring(Pass):
+    """`stages` is the number of places of each tile."""
+
+    name: ClassVar[str] = "ring"
+    stages: int = 4
+
+    def __post_init__(self) -> None:
+        if self.stages < 2:
+            raise ValueError(f"stages is a number of places, at least 2, found {self.stages}")
+
+    @classmethod
+    def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
+        """Four places, three and two, where tensor copies fill one."""
+        loops = find.roles(state, "k")
+        if len(loops) == 1 and objection(loops[0].operation) is None:
+            yield from (cls(stages) for stages in (4, 3, 2))
+
+    def k_steps(self) -> int:
+        """Twice round the ring, and one step more."""
+        return 2 * self.stages + 1
+
+    def apply(self, module: Any) -> None:
+        loops = find.roles(module, "k")
+        if len(loops) != 1:
+            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
+        loop = loops[0].operation
+        reason = objection(loop)
+        if reason is not None:
+            raise PassError(reason, str(loop.location))
+        with mlir.scope():
+            Steps(loop, self.stages).ahead()
+        mlir.run(module, "canonicalize,cse")
+
+
+def objection(loop: Any) -> str | None:
+    """Why the copies of a loop cannot run ahead; None where they can."""
+    if any(linear(operand).terms for operand in list(loop.operands)[:3]):
+        return "the loop has no constant bounds"
+    names = [op.name for op in body_of(loop)]
+    if COPY not in names:
+        return "no tensor copy fills a tile in the loop; promote-tma asks for them"
+    if names.count(EXPECT) != 1 or names.count(WAIT) != 1 or names.count("gpu.barrier") != 1:
+        return "looked for one barrier, one count of bytes and one wait in the loop, as promote-tma leaves them"
+    (wait,) = (op for op in body_of(loop) if op.name == WAIT)
+    if "num_barriers" in str(barrier_of(wait).type):  # one is not printed
+        return "the copies run ahead already"
+    for op in body_of(loop):
+        if op.name == COPY and any(use.owner.operation.name not in USES for use in whole(op.operands[0]).uses):
+            return "a tile is used by something other than tensor copies and reads of vectors: ring comes before wgmma"
+    return None
+
+
+USES = (COPY, "memref.subview", "vector.transfer_read")
+
+
+def barrier_of(op: Any) -> Any:
+    """The barriers that an op is about."""
+    return next(value for value in op.operands if "mbarrier" in str(value.type))
+
+
+def whole(buffer: Any) -> Any:
+    """The buffer of workgroup memory that a part is of."""
+    op = find.defining(buffer)
+    return buffer if op is None else op.operands[0]
+
+
+class Steps:
+    """A loop whose tiles get several places, and what its copies and waits are made of."""
+
+    def __init__(self, loop: Any, stages: int) -> None:
+        self.loop, self.stages = loop, stages
+        ops = body_of(loop)
+        self.copies = [op for op in ops if op.name == COPY]
+        (self.expect,), (self.wait,) = ([op for op in ops if op.name == name] for name in (EXPECT, WAIT))
+        (self.barrier,) = (op for op in ops if op.name == "gpu.barrier")
+        self.low, self.high, self.step = (linear(operand).constant for operand in list(loop.operands)[:3])
+        self.counter = loop.regions[0].blocks[0].arguments[0]
+        self.boxes = [list(op.operands[0].type.shape) for op in self.copies]
+        self.one_thread = list(self.expect.operands)[3]
+        self.more_places()
+
+    def ahead(self) -> None:
+        """Takes the first copies out of the loop; in it are those of a step that is to come."""
+        for number in range(self.stages - 1):
+            if self.low + number * self.step < self.high:
+                with ir.InsertionPoint(self.loop):
+                    self.fill(emit(Linear(self.low + number * self.step)), emit(Linear(number)), self.one_thread)
+        with ir.InsertionPoint(self.wait):
+            arith, distance = mlir.dialect("arith"), self.stages - 1
+            later = arith.AddIOp(self.counter, emit(Linear(distance * self.step))).result
+            there = arith.CmpIOp(arith.CmpIPredicate.ult, later, emit(Linear(self.high))).result
+            place, _ = self.turn(later)
+            self.fill(later, place, arith.AndIOp(self.one_thread, there).result)
+            self.arrived()
+
+    def arrived(self) -> Any:
+        """Waits for the copies of a step, and lets its reads find them; the place."""
+        place, odd = self.turn(self.counter)
+        mlir.dialect("nvgpu").MBarrierTryWaitParityOp(barrier_of(self.wait), odd, emit(Linear(TICKS)), place)
+        self.redirect(place)
+        parts = dict.fromkeys(find.defining(op.operands[0]) for op in self.copies)
+        for op in (*self.copies, self.expect, self.wait, *(part for part in parts if part is not None)):
+            op.erase()
+        return place
+
+    def turn(self, k: Any) -> tuple[Any, Any]:
+        """The place of a step, and whether the ring has gone round an odd number of times before it."""
+        arith = mlir.dialect("arith")
+        step = arith.DivUIOp(arith.SubIOp(k, emit(Linear(self.low))).result, emit(Linear(self.step))).result
+        place = arith.RemUIOp(step, emit(Linear(self.stages))).result
+        round_ = arith.RemUIOp(arith.DivUIOp(step, emit(Linear(self.stages))).result, emit(Linear(2))).result
+        return place, arith.CmpIOp(arith.CmpIPredicate.eq, round_, emit(Linear(1))).result
+
+    def more_places(self) -> None:
+        """Makes the buffers and the barriers as many as there are places."""
+        for buffer in self.buffers():
+            kind = buffer.type
+            buffer.set_type(
+                ir.MemRefType.get([self.stages, *kind.shape], kind.element_type, memory_space=kind.memory_space)
+            )
+        barrier = barrier_of(self.expect)
+        barrier.set_type(
+            ir.Type.parse(f"!nvgpu.mbarrier.group<memorySpace = {WORKGROUP}, num_barriers = {self.stages}>")
+        )
+        (start,) = (use.owner.operation for use in barrier.uses if use.owner.operation.name == "nvgpu.mbarrier.init")
+        with ir.InsertionPoint(start):
+            count, predicate = start.operands[1], list(start.operands)[3]
+            for number in range(self.stages):
+                mlir.dialect("nvgpu").MBarrierInitOp(barrier, count, emit(Linear(number)), predicate=predicate)
+        start.erase()
+
+    def buffers(self) -> list[Any]:
+        """The tiles, each once."""
+        return list(dict.fromkeys(whole(op.operands[0]) for op in self.copies))
+
+    def fill(self, k: Any, place: Any, predicate: Any | None) -> None:
+        """Asks for the copies of a step to a place, where a condition holds."""
+        nvgpu = mlir.dialect("nvgpu")
+        barrier, count = list(self.expect.operands)[:2]
+        needed = [op for op in body_of(self.loop) if any(self.places(op, copy) for copy in self.copies)]
+        values = {self.counter: k}
+        values |= copies(needed, values)
+        nvgpu.MBarrierArriveExpectTxOp(barrier, count, place, predicate=predicate)
+        for copy, box in zip(self.copies, self.boxes, strict=True):
+            _, _, described_by, *at, _, _ = list(copy.operands)
+            coordinates = [values.get(value, value) for value in at]
+            there = self.part(copy.operands[0], box, place)
+            nvgpu.TmaAsyncLoadOp(there, barrier, described_by, coordinates, place, predicate=predicate)
+
+    def places(self, op: Any, copy: Any) -> bool:
+        """Whether an op computes where a copy begins."""
+        return any(
+            result in find.reaching(value, self.loop) for value in list(copy.operands)[3:-2] for result in op.results
+        )
+
+    def part(self, old: Any, inner: list[int], place: Any) -> Any:
+        """What a copy fills, at a place."""
+        op, buffer = find.defining(old), whole(old)
+        box = [] if op is None else [next(iter(op.attributes["static_offsets"]))]
+        width = inner[1]
+        kind = ir.Type.parse(
+            f"memref<{inner[0]}x{width}x{old.type.element_type}, strided<[{width}, 1], offset: ?>, {WORKGROUP}>"
+        )
+        offsets, sizes = [ir.ShapedType.get_dynamic_size(), *box, 0, 0], [1, *[1 for _ in box], *inner]
+        return mlir.dialect("memref").SubViewOp(
+            kind, buffer, [place], [], [], offsets, sizes, [1] * len(sizes)
+        ).result  # fmt: skip
+
+    def redirect(self, place: Any) -> None:
+        """Lets the reads find their place."""
+        for buffer in self.buffers():
+            for use in list(buffer.uses):
+                op = use.owner.operation
+                if op.name != "vector.transfer_read":
+                    continue
+                rank = len(buffer.type.shape)
+                with ir.InsertionPoint(op):
+                    indices = [place, *list(op.operands)[1:rank]]
+                    padding = op.operands[rank]
+                    positions = find.positions(op.attributes["permutation_map"].value)
+                    kept = [ir.AffineExpr.get_dim(each + 1) for each in positions if each is not None]
+                    to = ir.AffineMap.get(rank, 0, kept)
+                    value = mlir.dialect("vector").TransferReadOp(
+                        op.results[0].type, buffer, indices, to, padding, op.attributes["in_bounds"]
+                    ).result  # fmt: skip
+                op.results[0].replace_all_uses_with(value)
+                op.erase()

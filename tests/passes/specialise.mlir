@@ -1,0 +1,36 @@
+// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{stages=3})' | filecheck %s
+// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{stages=3},wgmma)' | filecheck %s --check-prefix=PRODUCTS
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(specialise)' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,ring,specialise)' 2>&1 | filecheck %s --check-prefix=RING
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{most=256})' 2>&1 | filecheck %s --check-prefix=MOST
+
+// A third warpgroup; each consumer tells that it has used a place, and nothing in the loops holds all threads.
+// CHECK: gpu.launch {{.*}} threads(%[[T:[a-z0-9]+]], {{.*}}) in (%{{.*}} = %c384
+// CHECK-DAG: nvgpu.mbarrier.init %[[EMPTY:.*]][%c2], %c256
+// CHECK-DAG: nvgpu.mbarrier.init %[[FULL:.*]][%c2], %c1,
+// CHECK: gpu.barrier
+// CHECK-NOT: gpu.barrier
+// CHECK: %[[CONSUMES:.*]] = arith.cmpi ult, %[[T]], %c256
+// CHECK: scf.if %[[CONSUMES]]
+// CHECK: scf.for
+// CHECK: nvgpu.mbarrier.try_wait.parity %[[FULL]][%[[NOW:.*]]], %{{.*}}
+// CHECK: vector.contract
+// CHECK-NEXT: nvgpu.mbarrier.arrive %[[EMPTY]][%[[NOW]]]
+// CHECK: vector.transfer_write
+// CHECK: } else {
+// CHECK: %[[ASKS:.*]] = arith.cmpi eq, %[[T]], %c256
+// CHECK: scf.if %[[ASKS]]
+// CHECK: scf.for %[[K:[a-z0-9]+]] =
+// CHECK: nvgpu.mbarrier.try_wait.parity %[[EMPTY]][%[[PLACE:.*]]], %{{.*}}
+// CHECK: nvgpu.mbarrier.arrive.expect_tx %[[FULL]][%[[PLACE]]], %c32768
+// CHECK-COUNT-3: nvgpu.tma.async.load
+
+// Products of a warpgroup are waited for together, so that one thread of each is enough: two arrivals.
+// PRODUCTS: nvgpu.mbarrier.init %{{.*}}[%c2], %c2,
+// PRODUCTS: nvvm.wgmma.wait.group.sync.aligned 0
+// PRODUCTS: scf.if
+// PRODUCTS-NEXT: nvgpu.mbarrier.arrive
+
+// NONE: no tensor copy fills a tile in the loop; promote-tma asks for them
+// RING: the copies run ahead already
+// MOST: 256 threads and a warpgroup more, of 256
