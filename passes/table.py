@@ -46,7 +46,7 @@ from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
 from lowering.passes.nvidia.promote_tma import PromoteTma
 from lowering.passes.nvidia.ring import Ring
-from lowering.passes.nvidia.specialise import Specialise
+from lowering.passes.nvidia.warp_specialise import WarpSpecialise
 from lowering.passes.nvidia.wgmma import Wgmma
 from lowering.passes.transform import Transform
 from lowering.passes.x86.drop_outer_dims import DropOuterDims
@@ -103,7 +103,7 @@ TABLE: tuple[type[Pass], ...] = (
     TurnBytes,
     PromoteTma,
     Ring,
-    Specialise,
+    WarpSpecialise,
     Wgmma,
     DynamicWorkgroup,
     LowerTensorMaps,

@@ -35,6 +35,7 @@ from lowering.mlir import ir
 from lowering.passes.gpu.fragments import Axes, Fragments, Key, sizes, splat, transposed
 from lowering.passes.gpu.index import Linear, emit, launch_of, linear
 from lowering.passes.nvidia.promote_tma import ROW_BYTES
+from lowering.passes.nvidia.staged_writes import staged
 
 LANES = 128  # threads of a warpgroup
 ROWS = 64  # of A in one instruction
@@ -49,9 +50,18 @@ ADDRESS = 0x3FFFF  # of a shared address, what is one: above it a cluster's numb
 
 @dataclass(frozen=True)
 class Wgmma(Pass):
-    """Takes the one vector contraction in a launch, of a warpgroup on tiles that `promote-tma` has copied."""
+    """Takes the one vector contraction in a launch, of a warpgroup on tiles that `promote-tma` has copied.
+
+    `blocks`: results are written by tensor copies, so many blocks of 64 x 64 at a time (`staged_writes.py`); 0: by the
+    threads that hold them.
+    """
 
     name: ClassVar[str] = "wgmma"
+    blocks: int = 0
+
+    def __post_init__(self) -> None:
+        if self.blocks < 0:
+            raise ValueError(f"blocks is a number of blocks, at least 0, found {self.blocks}")
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
@@ -66,7 +76,7 @@ class Wgmma(Pass):
         if reason is not None:
             raise PassError(reason, str(contract.location))
         with mlir.scope():
-            warpgroup = Warpgroup(contract)
+            warpgroup = Warpgroup(contract, blocks=self.blocks)
             for each in warpgroup.operands:
                 permute(each.buffer)
             launch = launch_of(contract)
@@ -222,6 +232,7 @@ class Warpgroup(Fragments):
     """
 
     starts: dict[int, Any] = field(default_factory=dict[int, Any])
+    blocks: int = 0
 
     def __post_init__(self) -> None:
         self.m, self.n, self.k = sizes(self.contract)
@@ -258,6 +269,13 @@ class Warpgroup(Fragments):
         quarter = ir.AffineExpr.get_floor_div(ir.AffineExpr.get_mod(lane, 32), 4)
         m = warp * 16 + quarter + (row // 2 * ROWS + row % 2 * 8)
         return {"m": (m, 1), "n": (ir.AffineExpr.get_mod(lane, 4) * 2 + 8 * pair, 2)}
+
+    def write_pieces(self, op: Any, axes: Axes) -> None:
+        """One write a pair, or tensor copies of whole blocks."""
+        if self.blocks:
+            staged(self, op, axes, self.blocks)
+        else:
+            super().write_pieces(op, axes)
 
     def held(self, key: Key) -> Any:
         """Two values of the row's accumulator."""

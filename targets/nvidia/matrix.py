@@ -15,6 +15,7 @@ from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.passes.common.vectorize import Vectorize
 from lowering.passes.nvidia.promote_tma import MOST_ROWS, PITCH, ROW_BYTES
+from lowering.passes.nvidia.staged_writes import COLUMNS
 from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS
 from lowering.targets import simt
 from lowering.targets.space import Knob
@@ -29,9 +30,15 @@ KNOBS: tuple[Knob, ...] = (
     Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
     Knob("stages", (4, 3, 2, 1, 5, 6, 7), "places of each tile: tensor copies run so many steps ahead, less one"),
     Knob("specialised", (True, False), "the copies have a warpgroup of their own"),
+    Knob(
+        "blocks",
+        (2, 0, 1, 4),
+        "blocks of 64x64 results a warpgroup has written by tensor copies at a time; 0: by threads",
+    ),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
 )
 TILES = ((128, 256), (128, 128), (128, 64), (64, 64))  # largest first
+BLOCK_BYTES = ROWS * ROW_BYTES
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -69,6 +76,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (k % width, f"block_k={k} is no multiple of {width}, the elements of {ROW_BYTES} bytes"),
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
+        (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
         (c.layout[1] == "n" and wave_n % width, f"wave_n={wave_n} is no multiple of {width}, a row of B's tile"),
     )
     broken = next((words for holds, words in rules if holds), None)
@@ -78,7 +86,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         ("threads a workgroup", (waves + knobs["specialised"]) * LANES, "threads_per_group_max"),
         (
             "bytes of workgroup memory",
-            (m + n) * k * nbytes * int(knobs["stages"]) + int(target.facts["shared_reserved"]),
+            memory(knobs, nbytes) + int(target.facts["shared_reserved"]),
             "shared_dynamic_max",
         ),
         (f"registers a thread for {wave_m}x{wave_n} of C", tile + FIXED_REGISTERS, "registers_per_lane"),
@@ -90,6 +98,21 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     if (tile + FIXED_REGISTERS) * threads > file:
         return f"{threads} threads of {tile + FIXED_REGISTERS} registers, of {file} a workgroup"
     return None
+
+
+def memory(knobs: Knobs, nbytes: int) -> int:
+    """Bytes of workgroup memory: the places of A's and B's tiles, and blocks of results."""
+    tiles = (knobs["block_m"] + knobs["block_n"]) * knobs["block_k"] * nbytes * knobs["stages"]
+    waves = knobs["block_m"] // knobs["wave_m"] * (knobs["block_n"] // knobs["wave_n"])
+    return int(tiles + waves * knobs["blocks"] * BLOCK_BYTES)
+
+
+def unstaged(wave_n: int, problem: Problem) -> str | None:
+    """Why results cannot be written by tensor copies; None where they can."""
+    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.output).bytes
+    if nbytes != 2 or c.n * nbytes % PITCH:
+        return f"tensor copies write 16-bit results in rows of a multiple of {PITCH} bytes"
+    return f"wave_n={wave_n} is no multiple of {COLUMNS}, a block's columns" if wave_n % COLUMNS else None
 
 
 def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
@@ -112,9 +135,11 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "specialised": True,
         **knobs,
     }
+    found = {"wave_n": found["block_n"], **found}
+    found = {"blocks": 0 if unstaged(found["wave_n"], problem) else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
-    stages = min(4, max(1, most // ((found["block_m"] + found["block_n"]) * found["block_k"] * nbytes)))
-    return {"wave_n": found["block_n"], "stages": min(stages, -(-c.k // found["block_k"])), **found}
+    fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
+    return {"stages": min(max(fitting, default=1), -(-c.k // found["block_k"])), **found}
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -156,7 +181,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
         "promote-tma",
         *ahead(knobs, problem, target),
-        "wgmma",
+        f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
         "dynamic-workgroup",
     )
 
@@ -166,5 +191,5 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     if problem.contraction.k <= knobs["block_k"]:
         return ()
     if knobs["specialised"]:
-        return (f"specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
+        return (f"warp-specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
     return (f"ring{{stages={knobs['stages']}}}",) if knobs["stages"] > 1 else ()

@@ -1,6 +1,8 @@
 // RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,wgmma)' | filecheck %s
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(wgmma)' 2>&1 | filecheck %s --check-prefix=PLAIN
 // RUN: sed 's/64x128xf32>/64x264xf32>/g; s/64x128xf16>/64x264xf16>/g; s/256x128/256x264/g; s/128x128/128x264/g' %S/Inputs/warpgroup.mlir > %t && not lower opt %t --pass-pipeline='builtin.module(promote-tma,wgmma)' 2>&1 | filecheck %s --check-prefix=WIDE
+// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,wgmma{blocks=2})' | filecheck %s --check-prefix=STAGED
+// RUN: sed 's/128x128xf16/128x128xf32/; s/arith.truncf %%r : vector<64x128xf32> to vector<64x128xf16>/arith.negf %%r : vector<64x128xf32>/; s/transfer_write %%h/transfer_write %%h/; s/vector<64x128xf16>, memref<128x128xf32>/vector<64x128xf32>, memref<128x128xf32>/' %S/Inputs/warpgroup.mlir > %t2 && not lower opt %t2 --pass-pipeline='builtin.module(promote-tma,wgmma{blocks=2})' 2>&1 | filecheck %s --check-prefix=LONG
 
 // The copies exchange chunks now; 16 of K an instruction; A advances by 32 bytes (2 of 16), B by 16 rows (128 of 16).
 // CHECK: swizzle = swizzle_128b
@@ -30,3 +32,19 @@
 
 // PLAIN: input a is not read from a tile that the tensor memory accelerator fills; promote-tma does
 // WIDE: boxes are of at most 256 rows and of 64 columns
+
+// Two blocks of 64 columns a warpgroup: eight stmatrix between two meetings of its 128 threads, copies by one of them.
+// STAGED: nvgpu.tma.create.descriptor {{.*}} box[%c64, %c64] {{.*}} <tensor = memref<64x64xf16, 3>, swizzle = swizzle_128b
+// STAGED: workgroup({{.*}} : memref<2x2x64x64xf16, #gpu.address_space<workgroup>>)
+// STAGED: nvvm.cp.async.bulk.wait_group 0 {read}
+// STAGED: nvvm.barrier id = %[[ID:.*]] number_of_threads = %c128_i32
+// STAGED-COUNT-8: nvvm.stmatrix
+// STAGED-NOT: nvvm.stmatrix
+// STAGED: nvvm.fence.proxy
+// STAGED: nvvm.barrier id = %[[ID]] number_of_threads = %c128_i32
+// STAGED-COUNT-2: nvgpu.tma.async.store
+// STAGED: nvvm.cp.async.bulk.commit.group
+// STAGED: nvvm.cp.async.bulk.wait_group 0
+// STAGED-NOT: vector.transfer_write
+
+// LONG: blocks are of 16-bit elements, 64 columns each

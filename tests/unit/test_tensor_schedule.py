@@ -35,8 +35,8 @@ def test_layouts_and_types(dtype, layout):
     clean(binary)
     (launch,) = binary.launches
     maps = [each for each in launch.args if isinstance(each, TensorMap)]
-    assert [(each.swizzle, each.box) for each in maps] == [(128, (64, 64))] * 2
-    assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (256, 1, 1), 4 * 2 * 64 * 64 * 2)
+    assert [(each.swizzle, each.box) for each in maps] == [(128, (64, 64))] * 3  # of A, B and C
+    assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (256, 1, 1), (4 * 2 + 1) * 64 * 64 * 2)
 
 
 @pytest.mark.parametrize("layout", ["nn", "nt"])
@@ -50,7 +50,9 @@ def test_layouts_and_types(dtype, layout):
         {"block_m": 64, "block_n": 192, "wave_m": 64, "wave_n": 192},
         {"block_m": 128, "block_n": 256, "specialised": False},
         {"block_m": 128, "block_n": 256, "specialised": False, "stages": 1},
-        {"block_m": 128, "block_n": 128, "stages": 7},
+        {"block_m": 128, "block_n": 128, "stages": 5},
+        {"block_m": 128, "block_n": 256, "blocks": 0},
+        {"block_m": 128, "block_n": 256, "blocks": 4, "stages": 3},
     ],
     ids=lambda knobs: "-".join(map(str, knobs.values())),
 )
@@ -92,14 +94,27 @@ def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
         ),
         ({"block_m": 256, "block_n": 256, "block_k": 256, "wave_m": 128}, "bytes of workgroup memory, of 232448"),
         ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 64}, "2176 threads a workgroup, of 1024"),
-        ({"block_m": 128, "block_n": 256, "stages": 5}, "246784 bytes of workgroup memory, of 232448"),
+        ({"block_m": 128, "block_n": 256, "stages": 5}, "279552 bytes of workgroup memory, of 232448"),
         ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 256}, "640 threads of 168 registers, of 65536"),
+        ({"block_m": 64, "block_n": 192, "wave_n": 96, "blocks": 1, "block_k": 64}, "wave_n=96 is no multiple of 64"),
         ({"split_k": 3}, "there is no knob 'split_k' for matrix cores"),
     ],
 )
 def test_illegal_knobs_have_a_reason(knobs, reason):
     of = problem.from_shape(1024, 1024, 1024, "f16", layout="nn")
     assert reason in str(space.illegal({"cores": "matrix", **knobs}, of, CHIP))
+
+
+def test_results_of_32_bits_are_written_by_threads():
+    of = problem.from_text(
+        "func.func @f(%a: tensor<256x128xbf16>, %b: tensor<128x256xbf16>, %c: tensor<256x256xf32>)"
+        " -> tensor<256x256xf32> {"
+        "%r = linalg.matmul ins(%a, %b : tensor<256x128xbf16>, tensor<128x256xbf16>) outs(%c : tensor<256x256xf32>)"
+        " -> tensor<256x256xf32> return %r : tensor<256x256xf32> }", "wide",
+    )  # fmt: skip
+    assert space.default(of, CHIP)["blocks"] == 0
+    assert "tensor copies write 16-bit results" in str(space.illegal({"cores": "matrix", "blocks": 2}, of, CHIP))
+    clean(built(of))
 
 
 def test_the_rule_is_legal():
@@ -113,7 +128,7 @@ def test_the_rule_is_legal():
 NEIGHBOURS = problem.from_shape(512, 512, 576, "f16", layout="nn")
 OPTIONAL = {
     "rasterise",
-    "specialise",
+    "warp-specialise",
     "linalg-fuse-elementwise-ops",
     "canonicalize",
     "cse",

@@ -48,10 +48,10 @@ WARPGROUP = 128  # threads
 
 
 @dataclass(frozen=True)
-class Specialise(Pass):
+class WarpSpecialise(Pass):
     """`stages` is the number of places of each tile, `most` that of threads that a workgroup can have."""
 
-    name: ClassVar[str] = "specialise"
+    name: ClassVar[str] = "warp-specialise"
     stages: int = 4
     most: int = 1024
 

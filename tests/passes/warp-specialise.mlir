@@ -1,8 +1,8 @@
-// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{stages=3})' | filecheck %s
-// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{stages=3},wgmma)' | filecheck %s --check-prefix=PRODUCTS
-// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(specialise)' 2>&1 | filecheck %s --check-prefix=NONE
-// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,ring,specialise)' 2>&1 | filecheck %s --check-prefix=RING
-// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,specialise{most=256})' 2>&1 | filecheck %s --check-prefix=MOST
+// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,warp-specialise{stages=3})' | filecheck %s
+// RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,warp-specialise{stages=3},wgmma)' | filecheck %s --check-prefix=PRODUCTS
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(warp-specialise)' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,ring,warp-specialise)' 2>&1 | filecheck %s --check-prefix=RING
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,warp-specialise{most=256})' 2>&1 | filecheck %s --check-prefix=MOST
 
 // A third warpgroup; each consumer tells that it has used a place, and nothing in the loops holds all threads.
 // CHECK: gpu.launch {{.*}} threads(%[[T:[a-z0-9]+]], {{.*}}) in (%{{.*}} = %c384

@@ -1,0 +1,201 @@
+"""Results written by tensor copies, through workgroup memory: an option of `wgmma`.
+
+A thread holds two neighbouring columns of a row, and its own stores would be of four bytes. Instead a warpgroup puts
+blocks of 64 x 64 results into workgroup memory, four 8 x 8 matrices an instruction (stmatrix), and one thread asks for
+each block to be copied to device memory, while the others go on. Chunks of 16 bytes are exchanged within a block's rows
+as the copies expect, so that no store conflicts; what lies beyond the matrix is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from lowering import find, mlir
+from lowering.core import PassError
+from lowering.mlir import ir
+from lowering.passes.gpu.fragments import Axes, Key
+from lowering.passes.gpu.index import Linear, emit, launch_of, linear
+from lowering.passes.gpu.promote import attribution
+
+LANES = 128
+ROWS = COLUMNS = 64  # of a block: rows of 128 bytes, of elements of two
+ROW_BYTES = 128
+WORKGROUP = "#gpu.address_space<workgroup>"
+
+
+class Warpgroup(Protocol):
+    """What the threads of a warpgroup hold of a result, as `wgmma` knows it."""
+
+    m: int
+    n: int
+    lane: Any
+
+    def piece(self, value: Any, axes: Axes, key: Key) -> Any:
+        """Two columns of a row of a value."""
+        ...
+
+
+def objection(op: Any, axes: Axes, columns: int) -> str | None:
+    """Why a write cannot be a tensor copy; None where it can."""
+    target, kind = op.operands[1], op.operands[0].type
+    if axes != ("m", "n") or find.positions(op.attributes["permutation_map"].value) != [0, 1]:
+        return "the rows of what is written do not run along N"
+    if kind.element_type.width != 16 or columns % COLUMNS:
+        return f"blocks are of 16-bit elements, {COLUMNS} columns each"
+    if not isinstance(target, ir.BlockArgument) or len(find.shape(target)) != 2 or find.shape(target)[1] % 8:
+        return "a tensor map is of an argument of the program with rows of a multiple of 16 bytes"
+    return None
+
+
+def staged(group: Warpgroup, op: Any, axes: Axes, blocks: int) -> None:
+    """Writes a warpgroup's value, `blocks` of its blocks at a time. Raises PassError where that cannot be."""
+    reason = objection(op, axes, group.n)
+    if reason is not None:
+        raise PassError(reason, str(op.location))
+    launch, value = launch_of(op), op.operands[0]
+    assert launch is not None
+    described_by = described(op.operands[1], value.type.element_type, launch)
+    buffer = buffer_of(launch, threads_at(op, launch) // LANES, value.type.element_type, blocks)
+    rounds = [(tile, column) for tile in range(group.m // ROWS) for column in range(0, group.n, COLUMNS)]
+    with ir.InsertionPoint(op):
+        place = Place(group, launch, buffer, blocks)
+        for first in range(0, len(rounds), blocks):
+            some = rounds[first : first + blocks]
+            place.free()
+            for slot, (tile, column) in enumerate(some):
+                for quarter in range(4):
+                    pairs = [(2 * tile + i % 2, column // 8 + 2 * quarter + i // 2) for i in range(4)]
+                    place.store(slot, quarter, [word(group.piece(value, axes, key)) for key in pairs])
+            row, at = list(op.operands)[2:4]
+            place.send(
+                described_by, [(emit(linear(at) + Linear(c)), emit(linear(row) + Linear(t * ROWS))) for t, c in some]
+            )
+        place.drain()
+
+
+def described(target: Any, element: Any, launch: Any) -> Any:
+    """A tensor map of what is written, in the host function."""
+    kind = ir.Type.parse(
+        f"!nvgpu.tensormap.descriptor<tensor = memref<{ROWS}x{COLUMNS}x{element}, 3>, swizzle = swizzle_128b, "
+        "l2promo = l2promo_128b, oob = zero, interleave = none>"
+    )
+    with ir.InsertionPoint(launch):
+        sizes = [emit(Linear(ROWS)), emit(Linear(COLUMNS))]
+        whole = mlir.dialect("memref").CastOp(ir.UnrankedMemRefType.get(element, None), target).result
+        return mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes).result
+
+
+def threads_at(op: Any, launch: Any) -> int:
+    """How many threads, the first ones, come to an op: all, or those that a branch on their number lets through."""
+    thread = launch.regions[0].blocks[0].arguments[3]
+    for parent in find.parents(op):
+        test = find.defining(parent.operands[0]) if parent.name == "scf.if" else None
+        if test is not None and test.name == "arith.cmpi" and test.operands[0] == thread:
+            return linear(test.operands[1]).constant
+    return linear(list(launch.operands)[3]).constant
+
+
+def buffer_of(launch: Any, groups: int, element: Any, blocks: int) -> Any:
+    """Workgroup memory for some blocks of every warpgroup."""
+    space = ir.Attribute.parse(WORKGROUP)
+    return attribution(launch, ir.MemRefType.get([groups, blocks, ROWS, COLUMNS], element, memory_space=space))
+
+
+def word(piece: Any) -> Any:
+    """Two 16-bit values as one of 32 bits."""
+    vector, i32 = mlir.dialect("vector"), ir.IntegerType.get_signless(32)
+    flat = vector.ShapeCastOp(ir.VectorType.get([2], piece.type.element_type), piece).result
+    return vector.ExtractOp(vector.BitCastOp(ir.VectorType.get([1], i32), flat).result, [], [0]).result
+
+
+class Place:
+    """Where a warpgroup's blocks lie, and the ops on them; made at the insertion point."""
+
+    def __init__(self, group: Warpgroup, launch: Any, buffer: Any, blocks: int) -> None:
+        arith = mlir.dialect("arith")
+        self.buffer, self.i32 = buffer, ir.IntegerType.get_signless(32)
+        thread = launch.regions[0].blocks[0].arguments[3]
+        self.number = arith.DivUIOp(thread, emit(Linear(LANES))).result
+        self.first = arith.CmpIOp(arith.CmpIPredicate.eq, group.lane, emit(Linear(0))).result
+        self.id = arith.AddIOp(
+            arith.IndexCastOp(self.i32, self.number).result, self.constant(1)
+        ).result  # 0 is all threads'
+        lane = arith.RemUIOp(group.lane, emit(Linear(32))).result
+        warp = arith.DivUIOp(group.lane, emit(Linear(32))).result
+        base = mlir.dialect("memref").ExtractAlignedPointerAsIndexOp(buffer).result
+        row = arith.AddIOp(times(warp, 16), arith.RemUIOp(lane, emit(Linear(16))).result).result
+        own = arith.AddIOp(base, times(self.number, blocks * ROWS * ROW_BYTES)).result
+        self.start = arith.AddIOp(own, times(row, ROW_BYTES)).result
+        half, flip = arith.DivUIOp(lane, emit(Linear(16))).result, arith.RemUIOp(lane, emit(Linear(8))).result
+        chunks = [arith.AddIOp(half, emit(Linear(2 * quarter))).result for quarter in range(4)]
+        self.chunks = [times(arith.XOrIOp(chunk, flip).result, 16) for chunk in chunks]
+
+    def constant(self, value: int) -> Any:
+        """A number of 32 bits."""
+        return mlir.dialect("arith").ConstantOp(self.i32, ir.IntegerAttr.get(self.i32, value)).result
+
+    def meet(self) -> None:
+        """Lets the warpgroup's threads meet."""
+        mlir.dialect("nvvm").BarrierOp(barrierId=self.id, numberOfThreads=self.constant(LANES))
+
+    def free(self) -> None:
+        """Waits until the blocks of the round before have been read."""
+        nvvm = mlir.dialect("nvvm")
+        with only(self.first):
+            nvvm.CpAsyncBulkWaitGroupOp(0, read=True)
+        self.meet()
+
+    def store(self, slot: int, quarter: int, words: list[Any]) -> None:
+        """Four 8 x 8 matrices: 16 rows of each warp, 16 columns."""
+        arith, llvm, parse = mlir.dialect("arith"), mlir.dialect("llvm"), ir.Attribute.parse
+        at = arith.AddIOp(
+            arith.AddIOp(self.start, self.chunks[quarter]).result, emit(Linear(slot * ROWS * ROW_BYTES))
+        ).result
+        wide = arith.IndexCastOp(ir.IntegerType.get_signless(64), at).result
+        pointer = llvm.IntToPtrOp(ir.Type.parse("!llvm.ptr<3>"), wide).result
+        mlir.dialect("nvvm").StMatrixOp(
+            pointer, words, parse("#nvvm.mma_layout<row>"), parse("#nvvm.ld_st_matrix_shape<m = 8, n = 8>"),
+            parse("#nvvm.ld_st_matrix_elt_type<b16>"),
+        )  # fmt: skip
+
+    def send(self, described_by: Any, coordinates: list[tuple[Any, Any]]) -> None:
+        """Lets one thread ask for the copies, once all have stored."""
+        nvvm, parse = mlir.dialect("nvvm"), ir.Attribute.parse
+        nvvm.FenceProxyOp(parse("#nvvm.proxy_kind<async.shared>"), space=parse("#nvvm.shared_space<cta>"))
+        self.meet()
+        with only(self.first):
+            for slot, at in enumerate(coordinates):
+                mlir.dialect("nvgpu").TmaAsyncStoreOp(self.block(slot), described_by, list(at))
+            nvvm.CpAsyncBulkCommitGroupOp()
+
+    def block(self, slot: int) -> Any:
+        """One of the warpgroup's blocks."""
+        element = self.buffer.type.element_type
+        kind = ir.Type.parse(f"memref<{ROWS}x{COLUMNS}x{element}, strided<[{COLUMNS}, 1], offset: ?>, {WORKGROUP}>")
+        offsets = [ir.ShapedType.get_dynamic_size(), slot, 0, 0]
+        sizes = [1, 1, ROWS, COLUMNS]
+        return (
+            mlir.dialect("memref").SubViewOp(kind, self.buffer, [self.number], [], [], offsets, sizes, [1] * 4).result
+        )
+
+    def drain(self) -> None:
+        """Waits for the copies: the memory goes with the workgroup."""
+        with only(self.first):
+            mlir.dialect("nvvm").CpAsyncBulkWaitGroupOp(0)
+
+
+def times(value: Any, factor: int) -> Any:
+    """A product with a constant."""
+    return mlir.dialect("arith").MulIOp(value, emit(Linear(factor))).result
+
+
+@contextmanager
+def only(condition: Any) -> Generator[None]:
+    """Ops for the threads of which a condition holds."""
+    scf = mlir.dialect("scf")
+    branch = scf.IfOp(condition)
+    with ir.InsertionPoint(branch.then_block):
+        yield
+        scf.YieldOp([])
