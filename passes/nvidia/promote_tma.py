@@ -76,8 +76,10 @@ def objection(contract: Any) -> str | None:
     if holds_forall(launch):
         return "the launch holds an scf.forall: map-waves has to say first which thread does what of it"
     loops = [op for op in find.parents(contract) if op.name == "scf.for"]
-    if len(loops) > 1 or any(find.role_of(op) != "k" for op in loops):
-        return "looked for one loop around the contraction, marked k, whose steps tell which copies have arrived"
+    if loops and (
+        find.role_of(loops[0]) != "k" or len(loops) > 2 or any(linear(e).terms for e in loops[0].operands[:3])
+    ):
+        return "looked for one loop around the contraction, marked k, with constant bounds, in at most one over tiles"
     for operand, name in enumerate("ab"):
         op, _ = behind(contract, operand)
         if not is_buffer_read(op) or op is None:
@@ -177,14 +179,31 @@ def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:
         nvgpu.MBarrierTryWaitParityOp(barrier, parity(loop), number(TICKS), zero)
 
 
+def tile_loop(loop: Any) -> Any | None:
+    """The loop over tiles that a K loop is in, where a workgroup makes several."""
+    return next((op for op in find.parents(loop) if op.name == "scf.for"), None)
+
+
+def step_number(loop: Any, k: Any, tile: Any | None = None) -> Any:
+    """How many steps came before that of some k, in the tiles before too. `tile`: the number of the loop over tiles."""
+    arith = mlir.dialect("arith")
+    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
+    number = arith.DivUIOp(arith.SubIOp(k, emit(Linear(low))).result, emit(Linear(step))).result
+    outer = tile_loop(loop)
+    if outer is None:
+        return number
+    first, _, distance = list(outer.operands)[:3]
+    now = outer.regions[0].blocks[0].arguments[0] if tile is None else tile
+    made = arith.DivUIOp(arith.SubIOp(now, first).result, distance).result
+    return arith.AddIOp(arith.MulIOp(made, emit(Linear(-(-(high - low) // step)))).result, number).result
+
+
 def parity(loop: Any | None) -> Any:
     """Whether an odd number of steps of a loop came before this one; with no loop there is one step."""
     arith = mlir.dialect("arith")
     if loop is None:
         return arith.ConstantOp(ir.IntegerType.get_signless(1), 0).result
-    low, _, step = list(loop.operands)[:3]
-    count = arith.DivUIOp(arith.SubIOp(loop.regions[0].blocks[0].arguments[0], low).result, step).result
-    index = ir.IndexType.get()
+    count, index = step_number(loop, loop.regions[0].blocks[0].arguments[0]), ir.IndexType.get()
     rest = arith.RemUIOp(count, arith.ConstantOp(index, 2).result).result
     return arith.CmpIOp(arith.CmpIPredicate.eq, rest, arith.ConstantOp(index, 1).result).result
 

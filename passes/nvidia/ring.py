@@ -20,7 +20,7 @@ place has a barrier of its own, whose phase tells how often the ring has gone ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, linear
 from lowering.passes.gpu.prefetch import body_of, copies
-from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP
+from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP, step_number
 
 COPY, EXPECT, WAIT = "nvgpu.tma.async.load", "nvgpu.mbarrier.arrive.expect_tx", "nvgpu.mbarrier.try_wait.parity"
 
@@ -121,7 +121,8 @@ class Steps:
         for number in range(self.stages - 1):
             if self.low + number * self.step < self.high:
                 with ir.InsertionPoint(self.loop):
-                    self.fill(emit(Linear(self.low + number * self.step)), emit(Linear(number)), self.one_thread)
+                    k = emit(Linear(self.low + number * self.step))
+                    self.fill(k, self.turn(k)[0], self.one_thread)
         with ir.InsertionPoint(self.wait):
             arith, distance = mlir.dialect("arith"), self.stages - 1
             later = arith.AddIOp(self.counter, emit(Linear(distance * self.step))).result
@@ -140,10 +141,10 @@ class Steps:
             op.erase()
         return place
 
-    def turn(self, k: Any) -> tuple[Any, Any]:
+    def turn(self, k: Any, tile: Any | None = None) -> tuple[Any, Any]:
         """The place of a step, and whether the ring has gone round an odd number of times before it."""
         arith = mlir.dialect("arith")
-        step = arith.DivUIOp(arith.SubIOp(k, emit(Linear(self.low))).result, emit(Linear(self.step))).result
+        step = step_number(self.loop, k, tile)
         place = arith.RemUIOp(step, emit(Linear(self.stages))).result
         round_ = arith.RemUIOp(arith.DivUIOp(step, emit(Linear(self.stages))).result, emit(Linear(2))).result
         return place, arith.CmpIOp(arith.CmpIPredicate.eq, round_, emit(Linear(1))).result
@@ -170,12 +171,12 @@ class Steps:
         """The tiles, each once."""
         return list(dict.fromkeys(whole(op.operands[0]) for op in self.copies))
 
-    def fill(self, k: Any, place: Any, predicate: Any | None) -> None:
-        """Asks for the copies of a step to a place, where a condition holds."""
+    def fill(self, k: Any, place: Any, predicate: Any | None, known: Mapping[Any, Any] = {}) -> None:
+        """Asks for the copies of a step to a place, where a condition holds. `known`: what stands for other values."""
         nvgpu = mlir.dialect("nvgpu")
         barrier, count = list(self.expect.operands)[:2]
         needed = [op for op in body_of(self.loop) if any(self.places(op, copy) for copy in self.copies)]
-        values = {self.counter: k}
+        values = {self.counter: k, **known}
         values |= copies(needed, values)
         nvgpu.MBarrierArriveExpectTxOp(barrier, count, place, predicate=predicate)
         for copy, box in zip(self.copies, self.boxes, strict=True):

@@ -72,7 +72,9 @@ def staged(group: Warpgroup, op: Any, axes: Axes, blocks: int) -> None:
             place.send(
                 described_by, [(emit(linear(at) + Linear(c)), emit(linear(row) + Linear(t * ROWS))) for t, c in some]
             )
-        place.drain()
+    outer = [each for each in find.parents(op) if each.name == "scf.for" and launch in find.parents(each)]
+    with ir.InsertionPoint(behind(outer[-1] if outer else op)):
+        drain(group.lane)
 
 
 def described(target: Any, element: Any, launch: Any) -> Any:
@@ -180,10 +182,18 @@ class Place:
             mlir.dialect("memref").SubViewOp(kind, self.buffer, [self.number], [], [], offsets, sizes, [1] * 4).result
         )
 
-    def drain(self) -> None:
-        """Waits for the copies: the memory goes with the workgroup."""
-        with only(self.first):
-            mlir.dialect("nvvm").CpAsyncBulkWaitGroupOp(0)
+
+def behind(op: Any) -> Any:
+    """The op that follows another."""
+    ops = [each.operation for each in op.block.operations]
+    return ops[ops.index(op.operation) + 1]
+
+
+def drain(lane: Any) -> None:
+    """Waits for the copies of all tiles: the memory goes with the workgroup."""
+    arith = mlir.dialect("arith")
+    with only(arith.CmpIOp(arith.CmpIPredicate.eq, lane, emit(Linear(0))).result):
+        mlir.dialect("nvvm").CpAsyncBulkWaitGroupOp(0)
 
 
 def times(value: Any, factor: int) -> Any:

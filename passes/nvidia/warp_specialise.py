@@ -33,7 +33,8 @@ there are places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -41,7 +42,8 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, launch_of, linear
-from lowering.passes.nvidia.promote_tma import TICKS
+from lowering.passes.gpu.prefetch import body_of, copies
+from lowering.passes.nvidia.promote_tma import TICKS, tile_loop
 from lowering.passes.nvidia.ring import Steps, barrier_of, objection
 
 WARPGROUP = 128  # threads
@@ -79,8 +81,9 @@ class WarpSpecialise(Pass):
         reason = objection(loop)
         if reason is not None:
             raise PassError(reason, str(loop.location))
-        if launch is None or loop.block != launch.regions[0].blocks[0]:
-            raise PassError("the loop is in a loop or a branch of the gpu.launch, or in none", str(loop.location))
+        outermost = tile_loop(loop) or loop
+        if launch is None or outermost.block != launch.regions[0].blocks[0]:
+            raise PassError("the loop is in a branch or in loops of the gpu.launch, or in none", str(loop.location))
         threads = linear(list(launch.operands)[3]).constant
         if threads % WARPGROUP or threads + WARPGROUP > self.most:
             raise PassError(f"{threads} threads and a warpgroup more, of {self.most}", str(launch.location))
@@ -96,20 +99,18 @@ def split(steps: Steps, launch: Any, threads: int) -> None:
     with ir.InsertionPoint(launch):
         launch.operands[3] = emit(Linear(threads + WARPGROUP))
     empty = second(steps, threads)
-    with ir.InsertionPoint(steps.loop):
+    outer = tile_loop(steps.loop)
+    with ir.InsertionPoint(outer or steps.loop):
         consumes = arith.CmpIOp(arith.CmpIPredicate.ult, thread, emit(Linear(threads))).result
         roles = scf.IfOp(consumes, has_else=True)
     with ir.InsertionPoint(roles.else_block):
         asks = scf.IfOp(arith.CmpIOp(arith.CmpIPredicate.eq, thread, emit(Linear(threads))).result)
         scf.YieldOp([])
     with ir.InsertionPoint(asks.then_block):
-        loop = scf.ForOp(*(emit(Linear(number)) for number in (steps.low, steps.high, steps.step)))
-        scf.YieldOp([])
-    with ir.InsertionPoint(loop.body):
-        place, odd = steps.turn(loop.induction_variable)
-        even = arith.XOrIOp(odd, arith.ConstantOp(ir.IntegerType.get_signless(1), 1).result).result
-        nvgpu.MBarrierTryWaitParityOp(empty, even, emit(Linear(TICKS)), place)
-        steps.fill(loop.induction_variable, place, None)
+        if outer is None:
+            produce(steps, empty, None, {})
+        else:
+            every_tile(steps, outer, empty)
         scf.YieldOp([])
     with ir.InsertionPoint(roles.then_block):
         end = scf.YieldOp([]).operation
@@ -123,6 +124,33 @@ def split(steps: Steps, launch: Any, threads: int) -> None:
     last = list(steps.loop.regions[0].blocks[0].operations)[-1].operation
     with ir.InsertionPoint(last):
         nvgpu.MBarrierArriveOp(empty, place)
+
+
+def every_tile(steps: Steps, outer: Any, empty: Any) -> None:
+    """The copies of all tiles, at the insertion point: a loop over tiles beside that of the consumers."""
+    scf = mlir.dialect("scf")
+    tiles = scf.ForOp(*list(outer.operands)[:3])
+    with ir.InsertionPoint(tiles.body):
+        known = {outer.regions[0].blocks[0].arguments[0]: tiles.induction_variable}
+        before = itertools.takewhile(lambda op: op != steps.loop, body_of(outer))
+        known |= copies([op for op in before if op.name.startswith(("affine.", "arith."))], known)
+        produce(steps, empty, tiles.induction_variable, known)
+        scf.YieldOp([])
+    first = body_of(outer)[0]
+    if first.name == "gpu.barrier":  # persist's: places and warpgroups have barriers of their own now
+        first.erase()
+
+
+def produce(steps: Steps, empty: Any, tile: Any | None, known: Mapping[Any, Any]) -> None:
+    """The loop of the copies of a tile, at the insertion point."""
+    scf, arith = mlir.dialect("scf"), mlir.dialect("arith")
+    loop = scf.ForOp(*(emit(Linear(number)) for number in (steps.low, steps.high, steps.step)))
+    with ir.InsertionPoint(loop.body):
+        place, odd = steps.turn(loop.induction_variable, tile)
+        even = arith.XOrIOp(odd, arith.ConstantOp(ir.IntegerType.get_signless(1), 1).result).result
+        mlir.dialect("nvgpu").MBarrierTryWaitParityOp(empty, even, emit(Linear(TICKS)), place)
+        steps.fill(loop.induction_variable, place, None, known)
+        scf.YieldOp([])
 
 
 def second(steps: Steps, threads: int) -> Any:

@@ -35,6 +35,7 @@ KNOBS: tuple[Knob, ...] = (
         (2, 0, 1, 4),
         "blocks of 64x64 results a warpgroup has written by tensor copies at a time; 0: by threads",
     ),
+    Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
 )
 TILES = ((128, 256), (128, 128), (128, 64), (64, 64))  # largest first
@@ -133,6 +134,7 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "wave_m": ROWS,
         "raster_m": 16,
         "specialised": True,
+        "persistent": 1,
         **knobs,
     }
     found = {"wave_n": found["block_n"], **found}
@@ -179,6 +181,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         "map-blocks",
         *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
+        *persist(knobs, problem, target),
         "promote-tma",
         *ahead(knobs, problem, target),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
@@ -193,3 +196,12 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     if knobs["specialised"]:
         return (f"warp-specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
     return (f"ring{{stages={knobs['stages']}}}",) if knobs["stages"] > 1 else ()
+
+
+def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
+    """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
+    c, most = problem.contraction, int(knobs["persistent"]) * int(target.facts["compute_units"])
+    tiles = -(-c.m // knobs["block_m"]) * -(-c.n // knobs["block_n"])
+    if not 0 < most < tiles or c.k <= knobs["block_k"]:
+        return ()
+    return (f"persist{{workgroups={-(-tiles // -(-tiles // most))}}}",)

@@ -3,6 +3,7 @@
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(warp-specialise)' 2>&1 | filecheck %s --check-prefix=NONE
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,ring,warp-specialise)' 2>&1 | filecheck %s --check-prefix=RING
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,warp-specialise{most=256})' 2>&1 | filecheck %s --check-prefix=MOST
+// RUN: sed 's/(%%n0 = %%c1,/(%%n0 = %%c64,/; s/affine_map<(d0) -> (d0 \* 64)>(%%w#0)/affine_map<(d0, d1) -> (d0 * 64 + d1 * 0)>(%%w#0, %%g)/; s/%%b\[%%k, %%c0\]/%%b[%%k, %%g]/' %S/Inputs/warpgroup.mlir > %t && lower opt %t --pass-pipeline='builtin.module(persist{workgroups=16},promote-tma,warp-specialise{stages=3},wgmma{blocks=2})' | filecheck %s --check-prefix=TILES
 
 // A third warpgroup; each consumer tells that it has used a place, and nothing in the loops holds all threads.
 // CHECK: gpu.launch {{.*}} threads(%[[T:[a-z0-9]+]], {{.*}}) in (%{{.*}} = %c384
@@ -34,3 +35,23 @@
 // NONE: no tensor copy fills a tile in the loop; promote-tma asks for them
 // RING: the copies run ahead already
 // MOST: 256 threads and a warpgroup more, of 256
+
+// Both roles go over the tiles; steps are counted on from tile to tile, 4 of each, and the copies of results are waited
+// for behind the last.
+// TILES: gpu.launch blocks(%[[G:[a-z0-9]+]],
+// TILES: scf.if
+// TILES-NEXT: scf.for %[[TILE:[a-z0-9]+]] = %[[G]] to %c64 step %c16 {
+// TILES-NOT: gpu.barrier
+// TILES: scf.for %[[K:[a-z0-9]+]] = %c0 to %c256 step %c64
+// TILES: %[[MADE:.*]] = arith.subi %[[TILE]], %[[G]]
+// TILES: %[[TURNS:.*]] = arith.divui %[[MADE]], %c16
+// TILES: %[[STEPS:.*]] = arith.muli %[[TURNS]], %c4
+// TILES: arith.addi %[[STEPS]]
+// TILES: nvgpu.mbarrier.try_wait.parity
+// TILES: nvgpu.tma.async.store
+// TILES: nvvm.cp.async.bulk.wait_group 0
+// TILES: } else {
+// TILES: scf.for %[[T:[a-z0-9]+]] = %[[G]] to %c64 step %c16 {
+// TILES: scf.for
+// TILES: nvgpu.mbarrier.try_wait.parity
+// TILES-COUNT-3: nvgpu.tma.async.load

@@ -52,6 +52,8 @@ def test_layouts_and_types(dtype, layout):
         {"block_m": 128, "block_n": 256, "specialised": False, "stages": 1},
         {"block_m": 128, "block_n": 128, "stages": 5},
         {"block_m": 128, "block_n": 256, "blocks": 0},
+        {"block_m": 64, "block_n": 64, "persistent": 0},
+        {"block_m": 64, "block_n": 64, "specialised": False},
         {"block_m": 128, "block_n": 256, "blocks": 4, "stages": 3},
     ],
     ids=lambda knobs: "-".join(map(str, knobs.values())),
@@ -103,6 +105,15 @@ def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
 def test_illegal_knobs_have_a_reason(knobs, reason):
     of = problem.from_shape(1024, 1024, 1024, "f16", layout="nn")
     assert reason in str(space.illegal({"cores": "matrix", **knobs}, of, CHIP))
+
+
+def test_few_workgroups_make_many_tiles():
+    of = problem.from_shape(2048, 2048, 256, "bf16", layout="nt")  # 128 tiles of 128x256, 1024 of 64x64
+    grids = {
+        persistent: built(of, block_m=64, block_n=64, persistent=persistent).launches[0].grid[0]
+        for persistent in (0, 1, 2)
+    }
+    assert grids == {0: 1024, 1: 128, 2: 256}  # as few as need no more rounds: 8 of 128, not of 132
 
 
 def test_results_of_32_bits_are_written_by_threads():
