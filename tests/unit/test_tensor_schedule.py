@@ -162,3 +162,12 @@ def test_without_the_tensor_copies():
     outcome = lower(NEIGHBOURS, Schedule(tuple(step for step in steps if step.name != "promote-tma")), CHIP).outcome
     assert isinstance(outcome, Failure)
     assert "promote-tma asks for them" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("size", "tile"), [(512, (64, 64)), (1024, (128, 64)), (2048, (128, 256)), (3072, (128, 192)), (8192, (128, 256))]
+)
+def test_the_rule_takes_tiles_that_fill_their_rounds(size, tile):
+    """288 tiles of 128x256 are 2.2 rounds of 132 SMs, 384 of 128x192 are 2.9."""
+    found = space.default(problem.from_shape(size, size, size, "bf16", layout="nt"), CHIP)
+    assert (found["block_m"], found["block_n"]) == tile
