@@ -56,6 +56,11 @@ class Persist(Pass):
                     raise PassError(
                         "a launch's workgroups are no constant number in one dimension", str(launch.location)
                     )
+                if mlir.walk(launch, lambda op: op.operation.name == "nvgpu.mbarrier.create"):
+                    raise PassError(
+                        "the phases of the launch's barriers count the steps of one tile: persist before promote-tma",
+                        str(launch.location),
+                    )
                 if count > self.workgroups:
                     loop(launch, count, self.workgroups)
         mlir.run(module, "canonicalize,cse")

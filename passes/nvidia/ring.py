@@ -28,7 +28,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, linear
-from lowering.passes.gpu.prefetch import body_of, copies
+from lowering.passes.gpu.prefetch import body_of, copies, k_loop
 from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP, step_number
 
 COPY, EXPECT, WAIT = "nvgpu.tma.async.load", "nvgpu.mbarrier.arrive.expect_tx", "nvgpu.mbarrier.try_wait.parity"
@@ -57,10 +57,7 @@ class Ring(Pass):
         return 2 * self.stages + 1
 
     def apply(self, module: Any) -> None:
-        loops = find.roles(module, "k")
-        if len(loops) != 1:
-            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
-        loop = loops[0].operation
+        loop = k_loop(module)
         reason = objection(loop)
         if reason is not None:
             raise PassError(reason, str(loop.location))

@@ -42,7 +42,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, launch_of, linear
-from lowering.passes.gpu.prefetch import body_of, copies
+from lowering.passes.gpu.prefetch import body_of, copies, k_loop
 from lowering.passes.nvidia.promote_tma import TICKS, tile_loop
 from lowering.passes.nvidia.ring import Steps, barrier_of, objection
 
@@ -73,10 +73,7 @@ class WarpSpecialise(Pass):
         return 2 * self.stages + 1
 
     def apply(self, module: Any) -> None:
-        loops = find.roles(module, "k")
-        if len(loops) != 1:
-            raise PassError(f"looked for one loop marked k and found {len(loops)}; tile-reduction makes it")
-        loop = loops[0].operation
+        loop = k_loop(module)
         launch = launch_of(loop)
         reason = objection(loop)
         if reason is not None:

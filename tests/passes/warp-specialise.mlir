@@ -4,6 +4,7 @@
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,ring,warp-specialise)' 2>&1 | filecheck %s --check-prefix=RING
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,warp-specialise{most=256})' 2>&1 | filecheck %s --check-prefix=MOST
 // RUN: sed 's/(%%n0 = %%c1,/(%%n0 = %%c64,/; s/affine_map<(d0) -> (d0 \* 64)>(%%w#0)/affine_map<(d0, d1) -> (d0 * 64 + d1 * 0)>(%%w#0, %%g)/; s/%%b\[%%k, %%c0\]/%%b[%%k, %%g]/' %S/Inputs/warpgroup.mlir > %t && lower opt %t --pass-pipeline='builtin.module(persist{workgroups=16},promote-tma,warp-specialise{stages=3},wgmma{blocks=2})' | filecheck %s --check-prefix=TILES
+// RUN: not lower opt %t --pass-pipeline='builtin.module(promote-tma,persist{workgroups=16})' 2>&1 | filecheck %s --check-prefix=LATE
 
 // A third warpgroup; each consumer tells that it has used a place, and nothing in the loops holds all threads.
 // CHECK: gpu.launch {{.*}} threads(%[[T:[a-z0-9]+]], {{.*}}) in (%{{.*}} = %c384
@@ -14,7 +15,8 @@
 // CHECK: %[[CONSUMES:.*]] = arith.cmpi ult, %[[T]], %c256
 // CHECK: scf.if %[[CONSUMES]]
 // CHECK: scf.for
-// CHECK: nvgpu.mbarrier.try_wait.parity %[[FULL]][%[[NOW:.*]]], %{{.*}}
+// CHECK: %[[ODD:[0-9]+]] = arith.cmpi eq, %{{[0-9]+}}, %c1
+// CHECK-NEXT: nvgpu.mbarrier.try_wait.parity %[[FULL]][%[[NOW:.*]]], %[[ODD]], %c10000000
 // CHECK: vector.contract
 // CHECK-NEXT: nvgpu.mbarrier.arrive %[[EMPTY]][%[[NOW]]]
 // CHECK: vector.transfer_write
@@ -22,7 +24,8 @@
 // CHECK: %[[ASKS:.*]] = arith.cmpi eq, %[[T]], %c256
 // CHECK: scf.if %[[ASKS]]
 // CHECK: scf.for %[[K:[a-z0-9]+]] =
-// CHECK: nvgpu.mbarrier.try_wait.parity %[[EMPTY]][%[[PLACE:.*]]], %{{.*}}
+// CHECK: %[[EVEN:[0-9]+]] = arith.cmpi ne, %{{[0-9]+}}, %c1
+// CHECK-NEXT: nvgpu.mbarrier.try_wait.parity %[[EMPTY]][%[[PLACE:.*]]], %[[EVEN]], %c10000000
 // CHECK: nvgpu.mbarrier.arrive.expect_tx %[[FULL]][%[[PLACE]]], %c32768
 // CHECK-COUNT-3: nvgpu.tma.async.load
 
@@ -55,3 +58,4 @@
 // TILES: scf.for
 // TILES: nvgpu.mbarrier.try_wait.parity
 // TILES-COUNT-3: nvgpu.tma.async.load
+// LATE: the phases of the launch's barriers count the steps of one tile: persist before promote-tma
