@@ -11,15 +11,21 @@ import importlib
 import importlib.util
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from lowering import bounds, inputs
+from lowering import bounds, inputs, roofline
 from lowering import problem as problems
 from lowering.core import Problem, Target
+from lowering.targets.executor import DeviceError
 from lowering.targets.families import FAMILIES
+from lowering.targets.nvidia import runtime
+from lowering.targets.nvidia.cublaslt import WORKSPACE, LibraryError, Product
+
+TRIALS = 3  # calls of each algorithm that the fastest is chosen by
 
 
 class Baseline(Protocol):
@@ -36,9 +42,15 @@ class Baseline(Protocol):
 
 
 def baseline(problem: Problem, target: Target, seed: int = 0, threads: int = 1) -> Baseline | None:
-    """The baseline of a target: numpy's BLAS on a CPU, torch on a GPU where torch is installed; None otherwise."""
+    """The baseline of a target: numpy's BLAS on a CPU; on a GPU the vendor's library, or torch; None where neither is.
+
+    On NVIDIA's it is cuBLASLt where that is found, with the best of the algorithms that it offers.
+    """
     if not FAMILIES[target.family].device:
         return NumpyBaseline(problem, seed, threads)
+    if target.family == "nvidia" and inputs.operands(problem) is not None:
+        with suppress(LibraryError, DeviceError):
+            return CublasLtBaseline(problem, seed)
     if importlib.util.find_spec("torch") is None:
         return None
     torch = importlib.import_module("torch")
@@ -67,6 +79,64 @@ class NumpyBaseline:
             np.matmul(self.a, self.b, out=self.c)
             samples.append((time.perf_counter_ns() - began) * 1e-9)
         return samples
+
+
+class CublasLtBaseline:
+    """cuBLASLt's product by the fastest of the algorithms that its heuristic offers, timed by the driver's events.
+
+    Raises LibraryError where the library is not there or has no such product, DeviceError where memory is short.
+    """
+
+    def __init__(self, problem: Problem, seed: int = 0) -> None:
+        self.product, self.cu = Product(problem.contraction), runtime.bindings()
+        runtime.ok(self.cu.cuCtxSetCurrent(runtime.context()))
+        self.stream = runtime.ok(self.cu.cuStreamCreate(self.cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        arrays, pair = inputs.normals(problem, seed), inputs.operands(problem)
+        assert pair is not None
+        out = next(each for each in problem.arguments if each.role == "output")
+        a, b = (self.copied(arrays[each.index]) for each in pair)
+        self.pointers = a, b, self.allocate(roofline.nbytes(out)), self.allocate(WORKSPACE)
+        count = range(len(self.product.algorithms))
+        self.best = min(count, key=lambda number: min(self.samples(number, TRIALS)))
+        offered = len(self.product.algorithms)
+        kind = problem.contraction.multiplied or problem.contraction.element
+        self.name = f"cuBLASLt {self.product.version}, {kind}, the best of {offered} algorithms"
+
+    def allocate(self, nbytes: int) -> int:
+        """Device memory."""
+        return int(runtime.ok(self.cu.cuMemAlloc(nbytes)))
+
+    def copied(self, array: Any) -> int:
+        """An array's copy on the device."""
+        data = np.ascontiguousarray(array)
+        pointer = self.allocate(data.nbytes)
+        runtime.ok(self.cu.cuMemcpyHtoDAsync(pointer, data.ctypes.data, data.nbytes, self.stream))
+        runtime.ok(self.cu.cuStreamSynchronize(self.stream))
+        return pointer
+
+    def samples(self, number: int, repeats: int) -> list[float]:
+        """Seconds of calls of one algorithm, the first of which is not counted; endless where it fails."""
+        try:
+            return self.timed(number, repeats + 1)[1:]
+        except LibraryError:
+            return [float("inf")]
+
+    def time(self, repeats: int) -> list[float]:
+        """Seconds between two events around each call."""
+        return self.timed(self.best, repeats)
+
+    def timed(self, number: int, repeats: int) -> list[float]:
+        """The same of any algorithm."""
+
+        def enqueue() -> None:
+            self.product.enqueue(number, *self.pointers, int(self.stream))
+
+        return runtime.timed(self.cu, self.stream, [enqueue] * repeats)
+
+    def __del__(self) -> None:
+        """Frees the device's memory: operands are large, and a process times many problems."""
+        for pointer in getattr(self, "pointers", ()):
+            self.cu.cuMemFree(pointer)
 
 
 class TorchBaseline:

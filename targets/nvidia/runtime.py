@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -151,19 +151,13 @@ class CudaProgram:
 
     def time(self, pointers: Sequence[Sequence[int]], repeats: int) -> list[float]:
         """Seconds between two events around each call, all queued before the first is read; 0.5 us resolution."""
-        cu, sets = self.cu, [self.calls(one) for one in pointers]
-        events = [[ok(cu.cuEventCreate(0)) for _ in range(2)] for _ in range(repeats)]
-        try:
-            for index, (start, stop) in enumerate(events):
-                ok(cu.cuEventRecord(start, self.stream))
-                for call in sets[index % len(sets)]:
-                    call.enqueue()
-                ok(cu.cuEventRecord(stop, self.stream))
-            ok(cu.cuStreamSynchronize(self.stream))
-            return [ok(cu.cuEventElapsedTime(start, stop)) * 1e-3 for start, stop in events]
-        finally:
-            for event in (event for pair in events for event in pair):
-                cu.cuEventDestroy(event)
+        sets = [self.calls(one) for one in pointers]
+
+        def enqueue(calls: Sequence[Call | Clear]) -> None:
+            for call in calls:
+                call.enqueue()
+
+        return timed(self.cu, self.stream, [partial(enqueue, sets[n % len(sets)]) for n in range(repeats)])
 
     def calls(self, pointers: Sequence[int]) -> list[Call | Clear]:
         """What one call of the program puts on the stream, for one set of buffers."""
@@ -222,6 +216,28 @@ class Call:
             ok(self.cu.cuLaunchKernelEx(self.config, self.function, slots, 0))
             return
         ok(self.cu.cuLaunchKernel(self.function, *one.grid, *one.block, one.shared_bytes, self.stream, slots, 0))
+
+
+def timed(
+    cu: Any, stream: Any, calls: Sequence[Callable[[], None]], between: Callable[[], None] | None = None
+) -> list[float]:
+    """Seconds between two events around what each call puts on a stream; all are queued before the first is read.
+
+    `between` puts something before each, which is not counted, as what empties a cache. Events resolve 0.5 us.
+    """
+    events = [[ok(cu.cuEventCreate(0)) for _ in range(2)] for _ in calls]
+    try:
+        for call, (start, stop) in zip(calls, events, strict=True):
+            if between is not None:
+                between()
+            ok(cu.cuEventRecord(start, stream))
+            call()
+            ok(cu.cuEventRecord(stop, stream))
+        ok(cu.cuStreamSynchronize(stream))
+        return [ok(cu.cuEventElapsedTime(start, stop)) * 1e-3 for start, stop in events]
+    finally:
+        for event in (event for pair in events for event in pair):
+            cu.cuEventDestroy(event)
 
 
 def parameter(program: CudaProgram, launch: Launch, index: int, pointers: Sequence[int]) -> tuple[int, Any]:
