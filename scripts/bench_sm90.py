@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import statistics
@@ -23,9 +24,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,13 @@ from lowering.core import Binary, Failure, Problem
 from lowering.lower import lower
 from lowering.passes import pipeline
 from lowering.store import Record
-from lowering.targets.executor import DeviceError
-from lowering.targets.nvidia import runtime
-from lowering.targets.nvidia.cublaslt import WORKSPACE, LibraryError, Product
+from lowering.targets.nvidia import rivals, runtime
 from lowering.targets.nvidia.rounds import Contender, Rounds
 from lowering.worker import Limits
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "scripts" / "results" / "h200.json"
 ROUNDS, FEWEST, MOST_SECONDS = 60, 30, 4.0
-TRIALS = 7  # rounds that an algorithm of cuBLASLt is chosen by
 
 
 @dataclass(frozen=True)
@@ -148,8 +145,8 @@ class Built:
     reason: str
 
 
-def build(row: Row, folder: str, triton: bool) -> Built:
-    """Verifies a row, and compiles what Triton will choose from; in a process of its own."""
+def build(row: Row, folder: str) -> Built:
+    """Verifies a row; in a process of its own."""
     task, target = load(row), targets.load("sm_90")
     options = search.Options(runs=Path(folder), texts=(), timed=False, limits=Limits(600.0, 48 << 30), checks="full")
     (record,) = search.run(task, target, Default(), options)
@@ -158,69 +155,17 @@ def build(row: Row, folder: str, triton: bool) -> Built:
     outcome = lower(task, pipeline.parse(record.schedule), target).outcome
     if isinstance(outcome, Failure) or hashlib.sha256(outcome.image).hexdigest() != record.image_digest:
         return Built(row, record, None, "lowered again, the schedule gives another image than the verified one")
-    if triton and not row.epilogue:
-        rival = tritons(row, data(task), None)
-        if rival is not None:
-            rival()
     return Built(row, record, outcome, "")
 
 
+def compile_triton(row: Row) -> None:
+    """Compiles what Triton will choose from into its cache; in a process of its own."""
+    rival = None if row.epilogue else tritons(row, rivals.data(load(row)), None)
+    if rival is not None:
+        rival()
+
+
 # --- what is timed ---------------------------------------------------------------------------------------------------
-
-TORCH = {
-    "f16": "float16",
-    "bf16": "bfloat16",
-    "f32": "float32",
-    "i8": "int8",
-    "i32": "int32",
-    "f8E4M3FN": "float8_e4m3fn",
-    "f8E5M2": "float8_e5m2",
-}
-
-
-def data(task: Problem) -> list[Any]:
-    """A tensor for every argument: normal random inputs, outputs of NaN."""
-    torch: Any = importlib.import_module("torch")
-    torch.manual_seed(0)
-    found: list[Any] = []
-    for each in task.arguments:
-        kind = getattr(torch, TORCH[each.dtype])
-        values = torch.randn(each.shape, device="cuda") if each.role == "input" else None
-        if values is None:
-            found.append(
-                torch.empty(each.shape, device="cuda", dtype=kind).fill_(0 if each.dtype == "i32" else math.nan)
-            )
-        else:
-            found.append((values * 20).round().clamp(-127, 127).to(kind) if each.dtype == "i8" else values.to(kind))
-    return found
-
-
-def cublas(task: Problem, clock: Rounds, tensors: list[Any]) -> tuple[Contender, Any]:
-    """cuBLASLt by the fastest of its algorithms, and the tensor that it writes."""
-    torch: Any = importlib.import_module("torch")
-    product, pair = Product(task.contraction), inputs.operands(task)
-    assert pair is not None
-    out, workspace = torch.empty_like(tensors[-1]), torch.empty(WORKSPACE, device="cuda", dtype=torch.uint8)
-    a, b = (tensors[each.index].data_ptr() for each in pair)
-
-    def call(number: int) -> None:
-        product.enqueue(number, a, b, out.data_ptr(), workspace.data_ptr(), int(clock.stream))
-
-    all_ = [Contender(str(n), partial(call, n)) for n in range(len(product.algorithms))]
-    able = [each for each in all_ if works(each.call, clock)]
-    times = clock.medians(able, TRIALS)
-    best = able[times.index(min(times))]
-    return Contender(f"cuBLASLt {product.version}, best of {len(able)}", best.call), (out, workspace)
-
-
-def works(call: Callable[[], None], clock: Rounds) -> bool:
-    """Whether a call goes through."""
-    try:
-        call()
-        runtime.ok(clock.cu.cuStreamSynchronize(clock.stream))
-    except (LibraryError, DeviceError):  # it offers what it then refuses
-        return False
-    return True
 
 
 def eager(row: Row, clock: Rounds, tensors: list[Any]) -> Contender:
@@ -240,64 +185,30 @@ def eager(row: Row, clock: Rounds, tensors: list[Any]) -> Contender:
 
 # --- Triton's ---------------------------------------------------------------------------------------------------------
 
-try:
-    triton: Any = importlib.import_module("triton")
-    tl: Any = importlib.import_module("triton.language")
-except ImportError:
-    triton = tl = None
 
-CONFIGURATIONS = (  # block m, n, k, stages, warps
-    (128, 256, 64, 3, 8), (128, 256, 64, 4, 8), (256, 128, 64, 3, 8), (128, 128, 64, 4, 4), (128, 128, 64, 3, 8),
-    (64, 256, 64, 4, 4), (128, 64, 64, 4, 4), (64, 128, 64, 4, 4), (64, 64, 64, 5, 4), (16, 64, 128, 5, 4),
-    (16, 128, 128, 4, 4), (64, 32, 128, 5, 4),
-)  # fmt: skip
-
-
-def kernel() -> Any:
-    """A tiled product in Triton, tuned over its configurations."""
-
-    def product(
-        a: Any, b: Any, c: Any, m: Any, n: Any, k: Any, bs: Any, ams: Any, aks: Any, bks: Any, bns: Any,
-        BM: Any, BN: Any, BK: Any, GROUP: Any, EXACT: Any, INT: Any,
-    ) -> None:  # fmt: skip
-        tile, batch = tl.program_id(0), tl.program_id(1)
-        tall, wide = tl.cdiv(m, BM), tl.cdiv(n, BN)
-        group = tile // (GROUP * wide)
-        first = group * GROUP
-        height = min(tall - first, GROUP)
-        row, column = first + tile % (GROUP * wide) % height, tile % (GROUP * wide) // height
-        rows, columns, depth = row * BM + tl.arange(0, BM), column * BN + tl.arange(0, BN), tl.arange(0, BK)
-        left = a + batch.to(tl.int64) * m * k + (rows % m)[:, None] * ams + depth[None, :] * aks
-        right = b + batch.to(tl.int64) * bs + depth[:, None] * bks + (columns % n)[None, :] * bns
-        total = tl.zeros((BM, BN), dtype=tl.int32 if INT else tl.float32)
-        for step in range(0, tl.cdiv(k, BK)):
-            inside = depth < k - step * BK
-            x = tl.load(left, mask=inside[None, :], other=0)
-            y = tl.load(right, mask=inside[:, None], other=0)
-            total = tl.dot(x, y, total, input_precision="ieee" if EXACT else "tf32")
-            left += BK * aks
-            right += BK * bks
-        at = c + batch.to(tl.int64) * m * n + rows[:, None] * n + columns[None, :]
-        tl.store(at, total.to(c.dtype.element_ty), mask=(rows < m)[:, None] & (columns < n)[None, :])
-
-    product.__annotations__.update(dict.fromkeys(("BM", "BN", "BK", "GROUP", "EXACT", "INT"), "tl.constexpr"))
-    configurations = [
-        triton.Config({"BM": m, "BN": n, "BK": k, "GROUP": 8}, num_stages=stages, num_warps=warps)
-        for m, n, k, stages, warps in CONFIGURATIONS
-    ]
-    return triton.autotune(configurations, key=["m", "n", "k"], warmup=5, rep=30)(triton.jit(product))
+def beside(name: str) -> Any:
+    """The module of a file beside this one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def tritons(row: Row, tensors: list[Any], clock: Rounds | None) -> Callable[[], None] | None:
     """What calls Triton's product; None where there is no Triton."""
-    if triton is None:
+    if importlib.util.find_spec("triton") is None:
         return None
     torch: Any = importlib.import_module("torch")
     a, b, out = tensors[0], tensors[1], torch.empty_like(tensors[-1])
     m, n, k, batch = problem.parse_shape(row.shape)
     left = (k, 1) if row.layout[0] == "n" else (1, m)
     right = (n, 1) if row.layout[1] == "n" else (1, k)
-    function, stream = kernel(), torch.cuda.ExternalStream(int(clock.stream)) if clock else torch.cuda.current_stream()
+    function, stream = (
+        beside("triton_matmul").tuned(),
+        torch.cuda.ExternalStream(int(clock.stream)) if clock else torch.cuda.current_stream(),
+    )
 
     def grid(meta: dict[str, int]) -> tuple[int, int]:
         return -(-m // meta["BM"]) * -(-n // meta["BN"]), max(1, batch)
@@ -319,7 +230,7 @@ def measure(built: Built, with_triton: bool) -> dict[str, Any]:
     torch: Any = importlib.import_module("torch")
     row, task = built.row, load(built.row)
     assert built.binary is not None
-    tensors = data(task)
+    tensors = rivals.data(task)
     with runtime.Cuda().load(built.binary) as program:
         clock = Rounds(program.stream)
         calls = program.calls([each.data_ptr() for each in tensors])
@@ -329,12 +240,12 @@ def measure(built: Built, with_triton: bool) -> dict[str, Any]:
                 each.enqueue()
 
         ours = Contender("ours", enqueue)
-        theirs, held = (eager(row, clock, tensors), None) if row.epilogue else cublas(task, clock, tensors)
+        theirs, held = (eager(row, clock, tensors), None) if row.epilogue else rivals.cublas(task, clock, tensors)
         contenders = [ours, theirs]
         call = tritons(row, tensors, clock) if with_triton and not row.epilogue else None
         if call is not None:
             call()  # tunes
-            contenders.append(Contender(f"Triton {triton.__version__}", call))
+            contenders.append(Contender("Triton", call))
         once = sum(clock.medians(contenders, 2))
         count = max(FEWEST, min(ROUNDS, int(MOST_SECONDS / once)))
         found = clock.medians(contenders, count)
@@ -422,16 +333,19 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(given.workers, spawn, max_tasks_per_child=4) as pool:
-            built = list(pool.map(partial(build, folder=folder, triton=with_triton), chosen))
+            building = [pool.submit(build, row, folder) for row in chosen]
+            if with_triton:
+                wait([pool.submit(compile_triton, row) for row in chosen])  # one that fails is told when it is timed
+            built = [each.result() for each in building]
         for each in built:
             if each.binary is None:
                 found.append(failed(each, each.reason))
             else:
                 with ProcessPoolExecutor(1, spawn) as one:
-                    try:
-                        found.append(one.submit(measure, each, with_triton).result())
-                    except (RuntimeError, OSError, DeviceError, LibraryError) as error:  # it costs only itself
-                        found.append(failed(each, f"timing: {type(error).__name__}: {str(error)[:200]}"))
+                    figures = one.submit(measure, each, with_triton)
+                    error = figures.exception()  # a row that falls costs only itself
+                reason = f"timing: {type(error).__name__}: {str(error)[:200]}"
+                found.append(failed(each, reason) if error else figures.result())
             print(line(found[-1]), flush=True)
     return found
 

@@ -84,8 +84,9 @@ class Fragments(ABC):
         with ir.InsertionPoint(outermost or self.contract):
             start = self.started(origin)
         self.accumulators = self.rebuilt(list(reversed(loops)), start)
-        for op in users(self.result):
-            self.write(op)
+        for op in self.writes():
+            self.write_pieces(op, self.axes_of(op.operands[0]))
+            erase(op, self.contract)
         # the old loops were emptied, but hold values that what was moved out of them still names
         for inner in loops[:-1]:
             inner.operands[3] = origin
@@ -162,18 +163,24 @@ class Fragments(ABC):
                 indices[dim] = apply(ir.AffineExpr.get_dim(1) + expression, [self.lane, indices[dim]])
         return indices, sizes_
 
-    def write(self, op: Any) -> None:
-        """Follows a use of the result to the writes, which are done in pieces."""
-        if op.name == "vector.transfer_write":
-            if len(op.operands) != 2 + len(find.shape(op.operands[1])):
-                raise PassError("a masked write cannot be given to lanes", str(op.location))
-            self.write_pieces(op, self.axes_of(op.operands[0]))
-            erase(op, self.contract)
-            return
-        if not op.name.startswith(PLAIN) and op.name not in ("vector.transpose", "vector.broadcast"):
-            raise PassError(f"{op.name} uses the contraction's result, and has no form for lanes", str(op.location))
-        for user in users(op.results[0]):
-            self.write(user)
+    def writes(self) -> list[Any]:
+        """The writes that the result ends in."""
+        found, waiting, seen = list[Any](), [self.result], set[Any]()
+        while waiting:
+            for op in users(waiting.pop()):
+                if op in seen:
+                    continue
+                seen.add(op)
+                if op.name == "vector.transfer_write":
+                    if len(op.operands) != 2 + len(find.shape(op.operands[1])):
+                        raise PassError("a masked write cannot be given to lanes", str(op.location))
+                    found.append(op)
+                elif op.name.startswith(PLAIN) or op.name in ("vector.transpose", "vector.broadcast"):
+                    waiting.append(op.results[0])
+                else:
+                    reason = f"{op.name} uses the contraction's result, and has no form for lanes"
+                    raise PassError(reason, str(op.location))
+        return found
 
     def write_pieces(self, op: Any, axes: Axes) -> None:
         """One write a piece."""
@@ -296,10 +303,12 @@ def users(value: Any) -> list[Any]:
 
 def erase(op: Any, kept: Any) -> None:
     """Erases an op without uses, and what made only its operands; not what is kept."""
-    operands = list(op.operands)
-    op.erase()
-    for value in operands:
-        made = find.defining(value)
-        unused = made is not None and not any(list(result.uses) for result in made.results)
-        if made is not None and unused and made != kept.operation and not made.regions:
-            erase(made, kept)
+    waiting = [op]
+    while waiting:
+        op = waiting.pop()
+        makers = dict.fromkeys(find.defining(value) for value in op.operands)
+        op.erase()
+        for made in makers:  # without uses only now, so that none waits twice
+            unused = made is not None and not any(list(result.uses) for result in made.results)
+            if made is not None and unused and made != kept.operation and not made.regions:
+                waiting.append(made)

@@ -90,17 +90,32 @@ def capability(cu: Any, device: Any) -> tuple[int, int]:
     return major, ok(cu.cuDeviceGetAttribute(kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device))
 
 
+def new_stream() -> Any:
+    """A stream that waits for no other."""
+    cu = bindings()
+    ok(cu.cuCtxSetCurrent(context()))
+    return ok(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
+
+
+def device_name() -> str:
+    """What device 0 is called."""
+    cu = bindings()
+    context()
+    return ok(cu.cuDeviceGetName(64, ok(cu.cuDeviceGet(0)))).split(b"\0", 1)[0].decode()
+
+
 class CudaProgram:
     """A loaded module with its memory, stream and workspaces."""
 
     findings: tuple[str, ...] | None = None
 
-    def __init__(self, binary: Binary) -> None:
+    def __init__(self, binary: Binary, stream: Any = None) -> None:
+        """`stream`: one that others use too, and close; its own where none is given."""
         self.cu, self.binary, self.memory = bindings(), binary, list[int]()
         self.module: Any = None
-        cu = self.cu
+        cu, self.shares = self.cu, stream is not None
         ok(cu.cuCtxSetCurrent(context()))
-        self.stream = ok(cu.cuStreamCreate(cu.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        self.stream = stream if self.shares else new_stream()
         try:
             self.module = load_module(cu, binary)
             self.functions = {launch.kernel: self.function(launch) for launch in binary.launches}
@@ -176,7 +191,8 @@ class CudaProgram:
             self.cu.cuMemFree(pointer)
         if self.module is not None:
             self.cu.cuModuleUnload(self.module)
-        self.cu.cuStreamDestroy(self.stream)
+        if not self.shares:
+            self.cu.cuStreamDestroy(self.stream)
         self.memory, self.module, self.stream = [], None, None
 
     def __enter__(self) -> CudaProgram:

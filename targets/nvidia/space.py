@@ -10,7 +10,7 @@ from typing import Any
 
 from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
-from lowering.targets import simt
+from lowering.targets import best, simt
 from lowering.targets.nvidia import matrix
 from lowering.targets.space import Knob
 
@@ -35,12 +35,19 @@ def cores_of(knobs: Knobs, problem: Problem) -> str:
     return "vector" if matrix.possible(problem) else "matrix"
 
 
-def full(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
-    """All knobs, those that are not given being the default's."""
+def by_rule(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
+    """All knobs, those that are not given being the rule's."""
     cores, own = cores_of(knobs, problem), {key: value for key, value in knobs.items() if key != "cores"}
     if cores == "vector":
         return {"cores": cores, **simt.default(problem, target), **own}
     return {"cores": cores, **matrix.default(own, problem, target)}
+
+
+def full(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
+    """All knobs, those that are not given being what a search found for this problem, else the rule's."""
+    entry = best.found(problem, target)
+    known = {**entry.knobs, **knobs} if entry is not None else knobs
+    return by_rule(knobs if illegal_by_rule(known, problem, target) else known, problem, target)
 
 
 def default(problem: Problem, target: Target) -> dict[str, Any]:
@@ -50,6 +57,14 @@ def default(problem: Problem, target: Target) -> dict[str, Any]:
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why these knobs cannot work for this problem on this target; None where they can."""
+    entry, reason = best.found(problem, target), illegal_by_rule(knobs, problem, target)
+    if reason is None or entry is None:
+        return reason
+    return reason if illegal_by_rule({**entry.knobs, **knobs}, problem, target) else None
+
+
+def illegal_by_rule(knobs: Knobs, problem: Problem, target: Target) -> str | None:
+    """The same of knobs that the rule completes."""
     cores = cores_of(knobs, problem)
     if cores not in OWN:
         return f"cores is matrix or vector, found '{cores}'"
@@ -59,7 +74,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         return f"there is no knob '{unknown[0]}' for {cores} cores{pipeline.nearest(unknown[0], names)}"
     if cores == "vector":
         return simt.illegal({key: value for key, value in knobs.items() if key != "cores"}, problem, target)
-    return matrix.possible(problem) or matrix.illegal(full(knobs, problem, target), problem, target)
+    return matrix.possible(problem) or matrix.illegal(by_rule(knobs, problem, target), problem, target)
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
