@@ -3,11 +3,11 @@
 usage: python scripts/search_sm90.py --problems "bf16 4096x4096x4096 nn" ... [--budget 150] [--write FILE]
        python scripts/search_sm90.py --problems ... --only "stages=3" "cluster=2 stages=4"
 
-First every legal tile with the default's other knobs, then each other knob changed at the three best tiles, then pairs of
-those changes that helped: at most `--budget` candidates a problem. Whatever is timed was verified with every check on
-its witness; the winner is verified at full size too, timed once more beside the default and cuBLASLt (the L2 overwritten
-before each call, medians), and written (to targets/sm_90.best.toml) where it is more than a per cent faster than what
-the default's rule says. `--only` times these knobs beside the default, and searches nothing.
+First every legal tile with the default's other knobs, then each other knob changed at the three best tiles, then pairs
+of those changes that helped: at most `--budget` candidates a problem. Whatever is timed was verified with every check
+on its witness; the winner is verified at full size too, timed once more beside the default and cuBLASLt (the L2
+overwritten before each call, medians), and written (to targets/sm_90.best.toml) where it is more than a per cent faster
+than what the default's rule says. `--only` times these knobs beside the default, and searches nothing.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ after:   %n = (%x * log2(e)), rounded to an integer
          %r = (%x - %n * ln2), in two parts
          %y = 2^%n * (1 + %r + %r^2 * polynomial(%r))
 
-The polynomials are those of the Cephes library (S. L. Moshier, netlib.org/cephes, single precision); sqrt is Newton's
-iteration. Over random bit patterns the errors are at most 3 units in the last place of float32. Narrower types are
-computed in float32 and rounded once. Rounding to integers and the like stay; for anything else there is an error here
-instead of an abort in the code generator.
+The polynomials are those of the Cephes library (S. L. Moshier, netlib.org/cephes, single precision), erf's are fitted
+here, so that it costs few instructions; sqrt is Newton's iteration. Over random bit patterns the errors are at most 3
+units in the last place of float32. Narrower types are computed in float32 and rounded once. Rounding to integers and
+the like stay; for anything else there is an error here instead of an abort in the code generator.
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.666
 LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
        2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
 TANH = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
-ERF = (7.853861353153693e-5, -8.010193625184903e-4, 5.188327685732524e-3, -2.685381193529856e-2,
-       1.128358514861418e-1, -3.761262582423300e-1, 1.128379165726710)  # fmt: skip
-ERFC_NEAR = (2.326819970068386e-2, -1.387039388740657e-1, 3.687424674597105e-1, -5.824733027278666e-1,
-             6.210004621745983e-1, -4.944515323274145e-1, 3.404879937665872e-1, -2.741127028184656e-1,
-             5.638259427386472e-1)  # fmt: skip
-ERFC_FAR = (-1.047766399936249e1, 1.297719955372516e1, -7.495518717768503, 2.921019019210786, -1.015265279202700,
-            4.218463358204948e-1, -2.820767439740514e-1, 5.641895067754075e-1)  # fmt: skip
+# erf(x) / x in x^2 up to 0.8, log2(erfc(x)) in x up to 4, 2^x up to a half: scripts/fit_erf.py
+ERF = (-6.535236939e-4, 5.085130975e-3, -2.682080732e-2, 1.128311284e-1, -3.761260139e-1, 1.128379164)
+LOG2_ERFC = (-1.957204972e-3, 2.361548046e-2, -1.347721570e-1, -9.341134287e-1, -1.619360860, -1.828892218e-3)
+EXP2 = (1.327647670e-03, 9.675542966e-03, 5.550713275e-02, 2.402211969e-01, 6.931469671e-01, 1.000000072e00)
 ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves no bits below the point
 MAGNITUDE = 0x7FFFFFFF  # all bits but the sign
 LN2 = (0.693359375, -2.12194440e-4)  # in two parts, so that n * LN2[0] is exact
@@ -224,17 +221,22 @@ def tanh(x: Real) -> Real:
 
 
 def erf(x: Real) -> Real:
-    """A polynomial up to 1, beyond it 1 - erfc |x|."""
+    """A polynomial up to 0.8, beyond it 1 - 2^p(|x|)."""
     size = absolute(x)
-    square = x * x
-    near = polynomial(square, ERF) * x
-    q = size.over(1.0)
-    inverse = q * q
-    p = polynomial(inverse, ERFC_NEAR).choose(size.below(2.0), polynomial(inverse, ERFC_FAR))
-    far = x.make(1.0) - exp(square * -1.0) * q * p
-    far = far.choose(size.below(4.0), x.make(1.0).choose(ordered(x), x))
-    far = far.masked(MAGNITUDE, x)
-    return near.choose(size.below(1.0), far)
+    near = polynomial(x * x, ERF) * x
+    far = x.make(1.0) - exp2(polynomial(size.choose(size.below(4.0), 4.0), LOG2_ERFC))
+    return near.choose(size.below(0.8), far.masked(MAGNITUDE, x)).choose(ordered(x), x)
+
+
+def exp2(x: Real) -> Real:
+    """2^x to 3e-7 of it, for x from -126 to 126: adding ROUND leaves the whole part in the lowest bits."""
+    arith = mlir.dialect("arith")
+    kind, constant = integers(x)
+    rounded = x + ROUND
+    part = polynomial(x - (rounded - ROUND), EXP2)
+    whole = arith.ShLIOp(arith.BitcastOp(kind, rounded.value).result, constant(23)).result
+    bits = arith.AddIOp(arith.BitcastOp(kind, part.value).result, whole).result
+    return Real(arith.BitcastOp(x.value.type, bits).result)
 
 
 def absolute(x: Real) -> Real:
