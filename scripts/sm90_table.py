@@ -24,13 +24,9 @@ NEAR = 1.08  # times the roofline at most
 
 def roof(row: dict[str, Any], all_: Sequence[dict[str, Any]]) -> float:
     """Milliseconds at the rates that were measured in the run: the best product of that type, a copy's bytes."""
-    flops = row["tflops"] * row["ms"]
-    best = max(flops / other["tflops"] for other in [row])
-    for other in all_:
-        if other["ms"] and other["dtype"] == row["dtype"]:
-            rate = other["tflops"] * max(1.0, other["ratio_to_cublas"] and 1 / other["ratio_to_cublas"])
-            best = min(best, flops / rate)
-    return max(best, 1e-6 * row["bytes"] / row["copy_gb_s"])
+    alike = [each for each in (row, *all_) if each["ms"] and each["dtype"] == row["dtype"] and not each["epilogue"]]
+    rate = max((each["tflops"] * max(1.0, 1 / each["ratio_to_cublas"]) for each in alike), default=row["tflops"])
+    return max(row["tflops"] * row["ms"] / rate, 1e-6 * row["bytes"] / row["copy_gb_s"])
 
 
 def verdict(row: dict[str, Any], all_: Sequence[dict[str, Any]]) -> str:
