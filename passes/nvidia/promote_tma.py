@@ -16,7 +16,8 @@ after:   %m = nvgpu.tma.create.descriptor %A box[128, 64]                       
 
 One thread asks for a box, and hardware copies it: no registers, no addresses, and zeros where the box is beyond the
 matrix. A buffer's rows are at most 128 bytes long, what matrix instructions take; a longer row of a tile lies in
-several boxes, one after the other. The source must have two dimensions, and rows that start on 16 bytes.
+several boxes, one after the other. The source is a matrix, or several of them one after the other (a batch), of which a
+block reads one: boxes of 1x128x64. Its rows start on 16 bytes.
 """
 
 from __future__ import annotations
@@ -87,16 +88,19 @@ def objection(contract: Any) -> str | None:
         if from_threads(op.operands[0], launch) or not isinstance(op.operands[0], ir.BlockArgument):
             return f"input {name} is not read from an argument of the program"
         shape, bits = find.shape(op.operands[0]), op.operands[0].type.element_type.width
-        if len(shape) != 2:
-            return f"input {name} has {len(shape)} dimensions; a tensor map here has two"
-        if shape[1] * bits % (8 * PITCH):
-            return f"a row of input {name} has {shape[1] * bits // 8} bytes, no multiple of {PITCH}"
+        positions = find.positions(op.attributes["permutation_map"].value)
+        if len(shape) not in (2, 3) or sorted(positions, key=str) != [len(shape) - 2, len(shape) - 1]:
+            return f"input {name} is not read as a matrix of one or of a batch: {len(shape)} dimensions, {positions}"
+        if shape[-1] * bits % (8 * PITCH):
+            return f"a row of input {name} has {shape[-1] * bits // 8} bytes, no multiple of {PITCH}"
     return None
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One operand's tile: rows of the source, and columns in boxes of `width`."""
+    """One operand's tile: rows of the source, and columns in boxes of `width`; `origin` and `local` are of all its
+    dimensions, of which a batch comes first.
+    """
 
     operand: int
     read: Any
@@ -113,25 +117,31 @@ class Tile:
         """Boxes that make the tile."""
         return self.columns // self.width
 
+    @property
+    def box(self) -> list[int]:
+        """The shape of a box."""
+        return [*(1 for _ in self.origin[2:]), self.rows, self.width]
+
 
 def tile_of(contract: Any, operand: int, launch: Any, before: Any) -> Tile:
     """What the block reads of one operand, and a new workgroup buffer for it."""
     op, casts = behind(contract, operand)
     assert op is not None
-    forms = [linear(index) for index in list(op.operands)[1:3]]
+    rank = len(find.shape(op.operands[0]))
+    forms = [linear(index) for index in list(op.operands)[1 : 1 + rank]]
     local = tuple(Linear(0, {v: f for v, f in form.terms.items() if is_local(v, launch, before)}) for form in forms)
     origin = tuple(form + part.scaled(-1) for form, part in zip(forms, local, strict=True))
-    rows, columns = spans(op, local, launch)
+    *_, rows, columns = spans(op, local, launch)
     element = op.results[0].type.element_type
     width = min(columns, ROW_BYTES * 8 // element.width)
-    part = find.shape(op.results[0])[find.positions(op.attributes["permutation_map"].value).index(1)]
-    if columns % width or part % width or divisor(local[1]) % width or rows > MOST_ROWS:
+    part = find.shape(op.results[0])[find.positions(op.attributes["permutation_map"].value).index(rank - 1)]
+    if columns % width or part % width or divisor(local[-1]) % width or rows > MOST_ROWS or local[0].terms and rank > 2:
         raise PassError(
             f"input {'ab'[operand]} has a tile of {rows}x{columns}, {part} columns a warpgroup: boxes are of at most "
             f"{MOST_ROWS} rows and of {width} columns",
             str(op.location),
         )
-    shape = [rows, width] if columns == width else [columns // width, rows, width]
+    shape = [rows, width] if columns == width and rank == 2 else [columns // width, rows, width]
     buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
     return Tile(operand, op, casts, origin, local, rows, columns, width, buffer)
 
@@ -140,11 +150,11 @@ def described(tile: Tile, launch: Any) -> Any:
     """A tensor map of the tile's source, in the host function."""
     source, element = tile.read.operands[0], tile.buffer.type.element_type
     kind = ir.Type.parse(
-        f"!nvgpu.tensormap.descriptor<tensor = memref<{tile.rows}x{tile.width}x{element}, 3>, swizzle = none, "
+        f"!nvgpu.tensormap.descriptor<tensor = memref<{'x'.join(map(str, tile.box))}x{element}, 3>, swizzle = none, "
         "l2promo = l2promo_128b, oob = zero, interleave = none>"
     )
     with ir.InsertionPoint(launch):
-        sizes = [mlir.dialect("arith").ConstantOp(ir.IndexType.get(), n).result for n in (tile.rows, tile.width)]
+        sizes = [mlir.dialect("arith").ConstantOp(ir.IndexType.get(), n).result for n in tile.box]
         whole = mlir.dialect("memref").CastOp(ir.UnrankedMemRefType.get(element, None), source).result
         return mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes).result
 
@@ -174,7 +184,8 @@ def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:
         for tile, described_by in zip(tiles, maps, strict=True):
             for box in range(tile.boxes):
                 there = tile.buffer if tile.boxes == 1 else part(tile, box)
-                at = [emit(tile.origin[1] + Linear(box * tile.width)), emit(tile.origin[0])]
+                *outer, last = tile.origin
+                at = [emit(last + Linear(box * tile.width)), *map(emit, reversed(outer))]
                 nvgpu.TmaAsyncLoadOp(there, barrier, described_by, at, zero, predicate=one_thread)
         nvgpu.MBarrierTryWaitParityOp(barrier, parity(loop), number(TICKS), zero)
 
@@ -210,9 +221,11 @@ def parity(loop: Any | None) -> Any:
 
 def part(tile: Tile, box: int) -> Any:
     """The part of a buffer that a box fills."""
+    size = tile.rows * tile.width
+    strides = [size, tile.width, 1][-len(tile.box) :]
     kind = ir.Type.parse(
-        f"memref<{tile.rows}x{tile.width}x{tile.buffer.type.element_type}, strided<[{tile.width}, 1], offset: "
-        f"{box * tile.rows * tile.width}>, {WORKGROUP}>"
+        f"memref<{'x'.join(map(str, tile.box))}x{tile.buffer.type.element_type}, strided<{strides}, offset: "
+        f"{box * size}>, {WORKGROUP}>"
     )
     return (
         mlir.dialect("memref")
@@ -226,21 +239,21 @@ def redirect(tile: Tile, contract: Any) -> None:
     vector = mlir.dialect("vector")
     positions = find.positions(tile.read.attributes["permutation_map"].value)
     shape, element = find.shape(tile.read.results[0]), tile.buffer.type.element_type
-    rows, columns = shape[positions.index(0)], shape[positions.index(1)]
+    last = len(tile.origin) - 1
+    rows, columns = shape[positions.index(last - 1)], shape[positions.index(last)]
     with ir.InsertionPoint(contract):
         padding = mlir.dialect("ub").PoisonOp(element).result
         if tile.boxes == 1:
-            indices = [emit(each) for each in tile.local]
-            value = read(tile.buffer, indices, [rows, columns], padding)
+            value = read(tile.buffer, [emit(each) for each in tile.local], [rows, columns], padding)
         else:
-            form = tile.local[1]  # a multiple of the width, all of it
+            form = tile.local[-1]  # a multiple of the width, all of it
             box = Linear(form.constant // tile.width, {v: f // tile.width for v, f in form.terms.items()})
-            indices = [emit(box), emit(tile.local[0]), emit(Linear(0))]
+            indices = [emit(box), emit(tile.local[-2]), emit(Linear(0))]
             value = read(tile.buffer, indices, [columns // tile.width, rows, tile.width], padding)
             turned = ir.VectorType.get([rows, columns // tile.width, tile.width], element)
             value = vector.TransposeOp(turned, value, [1, 0, 2]).result
             value = vector.ShapeCastOp(ir.VectorType.get([rows, columns], element), value).result
-        if positions != [0, 1]:
+        if positions != [last - 1, last]:
             value = vector.TransposeOp(ir.VectorType.get(shape, element), value, [1, 0]).result
         for cast in tile.casts:
             wide = ir.VectorType.get(shape, cast.results[0].type.element_type)
@@ -249,7 +262,7 @@ def redirect(tile: Tile, contract: Any) -> None:
 
 
 def read(buffer: Any, indices: list[Any], shape: list[int], padding: Any) -> Any:
-    """A vector of a part of a buffer, in its order."""
-    kind = ir.VectorType.get(shape, padding.type)
-    same = ir.AffineMap.get_identity(len(shape))
-    return mlir.dialect("vector").TransferReadOp(kind, buffer, indices, same, padding, [True] * len(shape)).result
+    """A vector of a part of a buffer, in its order: of its last dimensions where it has fewer."""
+    kind, rank = ir.VectorType.get(shape, padding.type), len(indices)
+    inner = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(n) for n in range(rank - len(shape), rank)])
+    return mlir.dialect("vector").TransferReadOp(kind, buffer, indices, inner, padding, [True] * len(shape)).result

@@ -192,11 +192,11 @@ class Steps:
         """What a copy fills, at a place."""
         op, buffer = find.defining(old), whole(old)
         box = [] if op is None else [next(iter(op.attributes["static_offsets"]))]
-        width = inner[1]
-        kind = ir.Type.parse(
-            f"memref<{inner[0]}x{width}x{old.type.element_type}, strided<[{width}, 1], offset: ?>, {WORKGROUP}>"
-        )
-        offsets, sizes = [ir.ShapedType.get_dynamic_size(), *box, 0, 0], [1, *[1 for _ in box], *inner]
+        rows, width = inner[-2:]
+        strides, shape = [rows * width, width, 1][-len(inner) :], "x".join(map(str, inner))
+        kind = ir.Type.parse(f"memref<{shape}x{old.type.element_type}, strided<{strides}, offset: ?>, {WORKGROUP}>")
+        outer = [ir.ShapedType.get_dynamic_size(), *box, 0][: len(buffer.type.shape) - 2]
+        offsets, sizes = [*outer, 0, 0], [*(1 for _ in outer), rows, width]
         return mlir.dialect("memref").SubViewOp(
             kind, buffer, [place], [], [], offsets, sizes, [1] * len(sizes)
         ).result  # fmt: skip

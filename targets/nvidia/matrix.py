@@ -53,8 +53,8 @@ def possible(problem: Problem) -> str | None:
         return f"there is no wgmma for {c.element}"
     if c.accumulator != "f32":
         return f"wgmma of {c.element} accumulates in f32, not in {c.accumulator}"
-    if c.layout == "other" or c.batch:
-        return "tensor copies are of operands that are matrices, and this one's are not"
+    if c.layout == "other":
+        return "tensor copies are of matrices, or of a batch of them, and this one's operands are not"
     nbytes = dtypes.lookup(c.element).bytes
     if nbytes == 1 and c.layout != "nt":
         return f"wgmma of {c.element} takes K along the rows of both operands, layout nt, found {c.layout}"
@@ -130,8 +130,7 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
 
     def cost(tile: tuple[int, int]) -> int:
         m, n = tile
-        rounds = -(-(-(-c.m // m) * -(-c.n // n)) // units)
-        return rounds * (m * n + EDGE * (m + n))
+        return -(-tiles(m, n, problem) // units) * (m * n + EDGE * (m + n))
 
     m, n = min(fitting, key=cost)
     nbytes = dtypes.lookup(c.element).bytes
@@ -150,6 +149,12 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
     return {"stages": min(max(fitting, default=1), -(-c.k // found["block_k"])), **found}
+
+
+def tiles(block_m: int, block_n: int, problem: Problem) -> int:
+    """Tiles of all matrices of C."""
+    c = problem.contraction
+    return -(-c.m // block_m) * -(-c.n // block_n) * max(c.batch, 1)
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -176,6 +181,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         f"pad{{tile-sizes={m},{n},{k}}}",
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
+        *(simt.DROP_BATCH if problem.contraction.batch else ()),
         f"tile-reduction{{tile-sizes={k}}}",
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
         "fold-padding-reads",
@@ -209,7 +215,7 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
 def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
     c, most = problem.contraction, int(knobs["persistent"]) * int(target.facts["compute_units"])
-    tiles = -(-c.m // knobs["block_m"]) * -(-c.n // knobs["block_n"])
-    if not 0 < most < tiles or c.k <= knobs["block_k"]:
+    count = tiles(knobs["block_m"], knobs["block_n"], problem)
+    if not 0 < most < count or c.k <= knobs["block_k"]:
         return ()
-    return (f"persist{{workgroups={-(-tiles // -(-tiles // most))}}}",)
+    return (f"persist{{workgroups={-(-count // -(-count // most))}}}",)
