@@ -60,7 +60,8 @@ class PromoteTma(Pass):
             raise PassError(reason, str(contract.location))
         launch = launch_of(contract)
         with mlir.scope():
-            before = place(contract, launch)
+            steps = steps_loop(contract)
+            before = contract if steps is not None and not is_k(steps) else place(contract, launch)
             tiles = [tile_of(contract, operand, launch, before) for operand in (0, 1)]
             maps = [described(tile, launch) for tile in tiles]
             copy(tiles, maps, launch, before)
@@ -77,9 +78,9 @@ def objection(contract: Any) -> str | None:
     if holds_forall(launch):
         return "the launch holds an scf.forall: map-waves has to say first which thread does what of it"
     loops = [op for op in find.parents(contract) if op.name == "scf.for"]
-    if loops and (
-        find.role_of(loops[0]) != "k" or len(loops) > 2 or any(linear(e).terms for e in loops[0].operands[:3])
-    ):
+    over_k, over_tiles = [loop for loop in loops[:1] if is_k(loop)], loops[1:] if loops and is_k(loops[0]) else loops
+    bounds = [linear(bound) for loop in over_k for bound in list(loop.operands)[:3]]
+    if any(bound.terms for bound in bounds) or len(over_tiles) > 1 or any(len(loop.results) for loop in over_tiles):
         return "looked for one loop around the contraction, marked k, with constant bounds, in at most one over tiles"
     for operand, name in enumerate("ab"):
         op, _ = behind(contract, operand)
@@ -176,9 +177,10 @@ def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:
         nvgpu.MBarrierInitOp(barrier, number(1), zero, predicate=one_thread)
         mlir.dialect("nvvm").FenceMbarrierInitOp()
         gpu.BarrierOp()
-    loop = next((op for op in find.parents(before) if find.role_of(op) == "k"), None)
+    loop = steps_loop(before)
     with ir.InsertionPoint(before):
-        gpu.BarrierOp()
+        if loop is None or is_k(loop):  # a loop over tiles has one
+            gpu.BarrierOp()
         nbytes = sum(prod(tile.buffer.type.shape) * tile.buffer.type.element_type.width // 8 for tile in tiles)
         nvgpu.MBarrierArriveExpectTxOp(barrier, number(nbytes), zero, predicate=one_thread)
         for tile, described_by in zip(tiles, maps, strict=True):
@@ -190,6 +192,17 @@ def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:
         nvgpu.MBarrierTryWaitParityOp(barrier, parity(loop), number(TICKS), zero)
 
 
+def is_k(loop: Any) -> bool:
+    """Whether a loop is over K."""
+    return find.role_of(loop) == "k"
+
+
+def steps_loop(op: Any) -> Any | None:
+    """The loop around an op in whose steps the tiles change: over K, or where that is one step, over tiles of C."""
+    loops = [each for each in find.parents(op) if each.name == "scf.for"]
+    return next(filter(is_k, loops), loops[-1] if loops else None)
+
+
 def tile_loop(loop: Any) -> Any | None:
     """The loop over tiles that a K loop is in, where a workgroup makes several."""
     return next((op for op in find.parents(loop) if op.name == "scf.for"), None)
@@ -198,15 +211,16 @@ def tile_loop(loop: Any) -> Any | None:
 def step_number(loop: Any, k: Any, tile: Any | None = None) -> Any:
     """How many steps came before that of some k, in the tiles before too. `tile`: the number of the loop over tiles."""
     arith = mlir.dialect("arith")
-    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
-    number = arith.DivUIOp(arith.SubIOp(k, emit(Linear(low))).result, emit(Linear(step))).result
+    low, high, step = list(loop.operands)[:3]
+    number = arith.DivUIOp(arith.SubIOp(k, low).result, step).result
     outer = tile_loop(loop)
     if outer is None:
         return number
     first, _, distance = list(outer.operands)[:3]
     now = outer.regions[0].blocks[0].arguments[0] if tile is None else tile
     made = arith.DivUIOp(arith.SubIOp(now, first).result, distance).result
-    return arith.AddIOp(arith.MulIOp(made, emit(Linear(-(-(high - low) // step)))).result, number).result
+    start, end, width = (linear(each).constant for each in (low, high, step))
+    return arith.AddIOp(arith.MulIOp(made, emit(Linear(-(-(end - start) // width)))).result, number).result
 
 
 def parity(loop: Any | None) -> Any:

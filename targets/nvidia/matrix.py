@@ -148,7 +148,7 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     found = {"blocks": 0 if unstaged(found["wave_n"], problem) else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
-    return {"stages": min(max(fitting, default=1), -(-c.k // found["block_k"])), **found}
+    return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
 
 
 def tiles(block_m: int, block_n: int, problem: Problem) -> int:
@@ -163,12 +163,12 @@ def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
         "convert-gpu-to-nvvm{index-bitwidth=64 use-bare-ptr-memref-call-conv=true}"  # nvgpu's indices have 64 bits
     )
     outlined = simt.TO_KERNELS.index("gpu-kernel-outlining") + 1
-    steps = (
+    passes = (
         *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, problem, target),
         *simt.TO_KERNELS[:outlined], "lower-tensor-maps", "gpu.module(convert-nvgpu-to-nvvm)",
         *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST,
     )  # fmt: skip
-    return pipeline.parse(",".join(steps))
+    return pipeline.parse(",".join(passes))
 
 
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
@@ -204,8 +204,8 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
 
 
 def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
-    """How the copies run ahead, where there is more than one step."""
-    if problem.contraction.k <= knobs["block_k"]:
+    """How the copies run ahead, where a workgroup has more than one step."""
+    if steps(knobs, problem, target) == 1:
         return ()
     if knobs["specialised"]:
         return (f"warp-specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
@@ -214,8 +214,17 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
 
 def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
-    c, most = problem.contraction, int(knobs["persistent"]) * int(target.facts["compute_units"])
     count = tiles(knobs["block_m"], knobs["block_n"], problem)
-    if not 0 < most < count or c.k <= knobs["block_k"]:
-        return ()
-    return (f"persist{{workgroups={-(-count // -(-count // most))}}}",)
+    each = rounds(knobs, problem, target)
+    return (f"persist{{workgroups={-(-count // each)}}}",) if each > 1 else ()
+
+
+def rounds(knobs: Knobs, problem: Problem, target: Target) -> int:
+    """The most tiles that a workgroup makes."""
+    most = int(knobs["persistent"]) * int(target.facts["compute_units"])
+    return -(-tiles(knobs["block_m"], knobs["block_n"], problem) // most) if most else 1
+
+
+def steps(knobs: Knobs, problem: Problem, target: Target) -> int:
+    """The most steps of K, in all its tiles, that a workgroup takes."""
+    return -(-problem.contraction.k // knobs["block_k"]) * rounds(knobs, problem, target)
