@@ -7,6 +7,7 @@ memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import gcd
 from typing import Any
 
 from lowering import dtypes
@@ -36,6 +37,7 @@ KNOBS: tuple[Knob, ...] = (
         "blocks of 64x64 results a warpgroup has written by tensor copies at a time; 0: by threads",
     ),
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
+    Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
 )
 TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
@@ -43,6 +45,7 @@ EDGE = (
     147  # multiply-adds of a step that a row or column of a tile costs: fitted to six tiles of bf16 2048^3, on an H200
 )
 BLOCK_BYTES = ROWS * ROW_BYTES
+SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -81,6 +84,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
         (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
+        (knobs["blocks"] and knobs["split_k"] > 1, "parts of sums are of 32 bits, which threads write: blocks=0"),
+        (knobs["split_k"] > max(1, -(-c.k // k)), f"split_k={knobs['split_k']} parts of {-(-c.k // k)} steps"),
         (c.layout[1] == "n" and wave_n % width, f"wave_n={wave_n} is no multiple of {width}, a row of B's tile"),
     )
     broken = next((words for holds, words in rules if holds), None)
@@ -142,10 +147,12 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "raster_m": 16,
         "specialised": True,
         "persistent": 1,
+        "split_k": 1,
         **knobs,
     }
     found = {"wave_n": found["block_n"], **found}
-    found = {"blocks": 0 if unstaged(found["wave_n"], problem) else min(2, found["wave_n"] // COLUMNS), **found}
+    by_threads = found["split_k"] > 1 or unstaged(found["wave_n"], problem)
+    found = {"blocks": 0 if by_threads else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
     return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
@@ -155,6 +162,11 @@ def tiles(block_m: int, block_n: int, problem: Problem) -> int:
     """Tiles of all matrices of C."""
     c = problem.contraction
     return -(-c.m // block_m) * -(-c.n // block_n) * max(c.batch, 1)
+
+
+def work(knobs: Knobs, problem: Problem) -> int:
+    """What workgroups take in turn: all parts of all tiles."""
+    return tiles(knobs["block_m"], knobs["block_n"], problem) * int(knobs["split_k"])
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -174,17 +186,31 @@ def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """On tensors: tiles of blocks and of warpgroups, the K loop, vectors of a whole warpgroup."""
     m, n, k, wave_m, wave_n = (knobs[name] for name in ("block_m", "block_n", "block_k", "wave_m", "wave_n"))
-    most = max(wave_m * wave_n, wave_m * k, wave_n * k)
+    most, split = max(wave_m * wave_n, wave_m * k, wave_n * k), knobs["split_k"] > 1
     return (
         *(("start-from-zero",) if problem.contraction.accumulates else ()),
         "linalg-fuse-elementwise-ops",
-        f"pad{{tile-sizes={m},{n},{k}}}",
+        f"pad{{tile-sizes={m},{n},{k * knobs['split_k']}}}",
+        *((f"split-reduction{{parts={knobs['split_k']}}}",) if split else ()),
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
-        *(simt.DROP_BATCH if problem.contraction.batch else ()),
+        *(simt.DROP_BATCH if problem.contraction.batch or split else ()),
+        *(sum_tiles(n) if split else ()),
         f"tile-reduction{{tile-sizes={k}}}",
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
+        *(("fold-split-reads",) if split else ()),
         "fold-padding-reads",
+        *(("func.func(lower-vector-multi-reduction)",) if split else ()),
+    )
+
+
+def sum_tiles(block_n: int) -> tuple[str, ...]:
+    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has four warps."""
+    columns = gcd(block_n, SUM_COLUMNS)
+    rows = SUM_THREADS * SUM_WIDTH // columns
+    return (
+        f"tile{{mapping=block role=sum tile-sizes={rows},{columns}}}",
+        f"tile{{mapping=thread role=sum tile-sizes=1,{SUM_WIDTH}}}",
     )
 
 
@@ -195,6 +221,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         "map-blocks",
         *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
+        *(("map-threads",) if knobs["split_k"] > 1 else ()),
         *persist(knobs, problem, target),
         "promote-tma",
         *ahead(knobs, problem, target),
@@ -214,17 +241,17 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
 
 def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
-    count = tiles(knobs["block_m"], knobs["block_n"], problem)
     each = rounds(knobs, problem, target)
-    return (f"persist{{workgroups={-(-count // each)}}}",) if each > 1 else ()
+    return (f"persist{{workgroups={-(-work(knobs, problem) // each)}}}",) if each > 1 else ()
 
 
 def rounds(knobs: Knobs, problem: Problem, target: Target) -> int:
-    """The most tiles that a workgroup makes."""
+    """The most tiles, or parts of them, that a workgroup makes."""
     most = int(knobs["persistent"]) * int(target.facts["compute_units"])
-    return -(-tiles(knobs["block_m"], knobs["block_n"], problem) // most) if most else 1
+    return -(-work(knobs, problem) // most) if most else 1
 
 
 def steps(knobs: Knobs, problem: Problem, target: Target) -> int:
     """The most steps of K, in all its tiles, that a workgroup takes."""
-    return -(-problem.contraction.k // knobs["block_k"]) * rounds(knobs, problem, target)
+    depth = knobs["block_k"] * knobs["split_k"]
+    return -(-problem.contraction.k // depth) * rounds(knobs, problem, target)
