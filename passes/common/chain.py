@@ -15,6 +15,7 @@ from lowering.core import PassError
 
 SUM = "sum"  # the role of the op that adds up the parts of a contraction
 
+
 @dataclass(frozen=True)
 class Link:
     """An op after the contraction, or the contraction itself; `loops[d]` is its loop for the contraction's loop `d`."""

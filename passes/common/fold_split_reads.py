@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import Linear, emit
+from lowering.passes.gpu.index import Linear, emit, linear
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ def fold(read: Any, source: Any) -> None:
     shape, found = find.shape(read.operands[0]), groups(source)
     to = {group[-1]: dim for dim, group in enumerate(found)}
     positions = find.positions(read.attributes["permutation_map"].value)
+
+    def place(group: list[int]) -> Linear:
+        terms = (linear(read.operands[1 + dim]).scaled(prod(shape[dim + 1 : group[-1] + 1])) for dim in group)
+        return sum(terms, Linear())
+
     with ir.InsertionPoint(read):
-        whole = [
-            emit(sum((Linear(0, {read.operands[1 + dim]: prod(shape[dim + 1 : group[-1] + 1])}) for dim in group), Linear()))
-            for group in found
-        ]  # fmt: skip
+        whole = [emit(place(group)) for group in found]
         results = [ir.AffineConstantExpr.get(0) if dim is None else ir.AffineExpr.get_dim(to[dim]) for dim in positions]
         value = mlir.dialect("vector").TransferReadOp(
             read.results[0].type, source.operands[0], whole, ir.AffineMap.get(len(found), 0, results),

@@ -8,10 +8,10 @@ after, with split-reduction{parts=32}:
          %r = linalg.generic {%p[p, m, n] summed over p} outs(%zero) {lower.role = "sum"}
          EPILOGUE(%r)
 
-For few tiles and a deep K: a part is one more dimension of a batch, and whatever makes batches makes parts. What follows
-the contraction belongs to the sum from here on: `tile{role=sum}` gives it loops, a launch of its own. The reduction must
-be a multiple of the parts (`pad` with as many steps makes it one). `fold-split-reads` takes the reshaping into the
-reads. Each part is added up in its own order, so the result is rounded in another way.
+For few tiles and a deep K: a part is one more dimension of a batch, and whatever makes batches makes parts. What
+follows the contraction belongs to the sum from here on: `tile{role=sum}` gives it loops, a launch of its own. The
+reduction must be a multiple of the parts (`pad` with as many steps makes it one). `fold-split-reads` takes the
+reshaping into the reads. The result is rounded in another way, as each part is added up by itself.
 """
 
 from __future__ import annotations
@@ -44,10 +44,6 @@ class SplitReduction(Pass):
         found = find.contractions(state)
         if len(found) == 1:
             yield from (cls(parts) for parts in (2, 4, 8) if objection(found[0], parts) is None)
-
-    def k_steps(self) -> int:
-        """One for every part, and one that makes them differ."""
-        return self.parts + 1
 
     def apply(self, module: Any) -> None:
         contraction = find.contraction(module)

@@ -136,10 +136,11 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any) -> Tile:
     element = op.results[0].type.element_type
     width = min(columns, ROW_BYTES * 8 // element.width)
     part = find.shape(op.results[0])[find.positions(op.attributes["permutation_map"].value).index(rank - 1)]
-    if columns % width or part % width or divisor(local[-1]) % width or rows > MOST_ROWS or local[0].terms and rank > 2:
+    several = any(form.terms for form in local[:-2])  # matrices of a batch
+    if columns % width or part % width or divisor(local[-1]) % width or rows > MOST_ROWS or several:
         raise PassError(
             f"input {'ab'[operand]} has a tile of {rows}x{columns}, {part} columns a warpgroup: boxes are of at most "
-            f"{MOST_ROWS} rows and of {width} columns",
+            f"{MOST_ROWS} rows and of {width} columns, of one matrix",
             str(op.location),
         )
     shape = [rows, width] if columns == width and rank == 2 else [columns // width, rows, width]

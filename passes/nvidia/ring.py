@@ -37,7 +37,7 @@ COPY, EXPECT, WAIT = "nvgpu.tma.async.load", "nvgpu.mbarrier.arrive.expect_tx", 
 
 @dataclass(frozen=True)
 class Ring(Pass):
-    """`stages` is the number of places of each tile."""
+    """`stages` is the number of places of each tile. Copies of one step in all stay as they are."""
 
     name: ClassVar[str] = "ring"
     stages: int = 4
@@ -50,7 +50,7 @@ class Ring(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Four places, three and two, where tensor copies fill one."""
         loops = loops_of(state)
-        if len(loops) == 1 and objection(loops[0]) is None:
+        if len(loops) == 1 and loops[0] is not None and objection(loops[0]) is None:
             yield from (cls(stages) for stages in (4, 3, 2))
 
     def k_steps(self) -> int:
@@ -59,6 +59,8 @@ class Ring(Pass):
 
     def apply(self, module: Any) -> None:
         loop = loop_of(module)
+        if loop is None:
+            return
         reason = objection(loop)
         if reason is not None:
             raise PassError(reason, str(loop.location))
@@ -67,16 +69,14 @@ class Ring(Pass):
         mlir.run(module, "canonicalize,cse")
 
 
-def loops_of(module: Any) -> list[Any]:
-    """The loops marked k; where there are none, those over tiles that tensor copies are in."""
-    found = find.roles(module, "k") or [
-        steps_loop(op) for op in mlir.walk(module, lambda op: op.operation.name == COPY) if steps_loop(op) is not None
-    ]
-    return list(dict.fromkeys(loop.operation for loop in found))
+def loops_of(module: Any) -> list[Any | None]:
+    """The loops marked k; where there are none, those over tiles that tensor copies are in; None: copies in no loop."""
+    found = find.roles(module, "k") or map(steps_loop, mlir.walk(module, lambda op: op.operation.name == COPY))
+    return list(dict.fromkeys(None if loop is None else loop.operation for loop in found))
 
 
-def loop_of(module: Any) -> Any:
-    """The one loop whose steps copy tiles. Raises PassError."""
+def loop_of(module: Any) -> Any | None:
+    """The one loop whose steps copy tiles; None where there is one step in all. Raises PassError."""
     found = loops_of(module)
     return found[0] if len(found) == 1 else k_loop(module)
 

@@ -52,7 +52,10 @@ WARPGROUP = 128  # threads
 
 @dataclass(frozen=True)
 class WarpSpecialise(Pass):
-    """`stages` is the number of places of each tile, `most` that of threads that a workgroup can have."""
+    """`stages` is the number of places of each tile, `most` that of threads that a workgroup can have.
+
+    Copies of one step in all stay as they are.
+    """
 
     name: ClassVar[str] = "warp-specialise"
     stages: int = 4
@@ -66,7 +69,7 @@ class WarpSpecialise(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Four places, three and two, where tensor copies fill one."""
         loops = loops_of(state)
-        if len(loops) == 1 and objection(loops[0]) is None:
+        if len(loops) == 1 and loops[0] is not None and objection(loops[0]) is None:
             yield from (cls(stages) for stages in (4, 3, 2))
 
     def k_steps(self) -> int:
@@ -75,6 +78,8 @@ class WarpSpecialise(Pass):
 
     def apply(self, module: Any) -> None:
         loop = loop_of(module)
+        if loop is None:
+            return
         launch = launch_of(loop)
         reason = objection(loop)
         if reason is not None:

@@ -44,6 +44,7 @@ TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 EDGE = (
     147  # multiply-adds of a step that a row or column of a tile costs: fitted to six tiles of bf16 2048^3, on an H200
 )
+SECOND, PART = 23_000_000, 15  # and a second launch, and an element of a part that it adds: predicted from bandwidths
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
@@ -128,16 +129,11 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """Full knobs by the written rule, with those that are given.
 
     The tile that takes the fewest rounds of all SMs, each as long as its multiply-adds and its edges, which are read
-    from workgroup memory; warpgroups side by side along M, each with all of the block's columns.
+    from workgroup memory, and into how many parts K is cut where tiles leave SMs idle; warpgroups side by side along M,
+    each with all of the block's columns.
     """
-    c, units = problem.contraction, int(target.facts["compute_units"])
-    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
-
-    def cost(tile: tuple[int, int]) -> int:
-        m, n = tile
-        return -(-tiles(m, n, problem) // units) * (m * n + EDGE * (m + n))
-
-    m, n = min(fitting, key=cost)
+    c = problem.contraction
+    m, n, parts = shares(knobs, problem, target)
     nbytes = dtypes.lookup(c.element).bytes
     found = {
         "block_m": m,
@@ -147,7 +143,7 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "raster_m": 16,
         "specialised": True,
         "persistent": 1,
-        "split_k": 1,
+        "split_k": parts,
         **knobs,
     }
     found = {"wave_n": found["block_n"], **found}
@@ -156,6 +152,30 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
     return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
+
+
+def shares(knobs: Knobs, problem: Problem, target: Target) -> tuple[int, int, int]:
+    """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given."""
+    c, units = problem.contraction, int(target.facts["compute_units"])
+    step = ROW_BYTES // dtypes.lookup(c.element).bytes
+    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
+    given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
+
+    def parts(m: int, n: int) -> range:
+        most = 1 if knobs.get("blocks") else min(units // tiles(m, n, problem), -(-c.k // step))
+        return (
+            range(int(knobs["split_k"]), int(knobs["split_k"]) + 1)
+            if "split_k" in knobs
+            else range(1, max(1, most) + 1)
+        )
+
+    def cost(share: tuple[int, int, int]) -> int:
+        m, n, each = share
+        count = tiles(m, n, problem)
+        made = -(-count * each // units) * -(-c.k // (step * each)) * step * (m * n + EDGE * (m + n))
+        return made + (SECOND + PART * m * n * count * each if each > 1 else 0)
+
+    return min(((m, n, each) for m, n in given for each in parts(m, n)), key=cost)
 
 
 def tiles(block_m: int, block_n: int, problem: Problem) -> int:
