@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lowering import problem, targets
+from lowering import mlir, problem, targets
 from lowering.core import Binary, Buffer, Failure, Problem, Schedule, TensorMap, Workspace
 from lowering.lower import lower
+from lowering.passes import pipeline
+from lowering.state_check import StateJob, ask
+from lowering.targets import simt
 from lowering.targets.nvidia import matrix, ptx, space
+from lowering.worker import Limits, Worker
 
 CHIP = targets.load("sm_90")
 
@@ -268,3 +272,29 @@ def test_the_rule_cuts_k_where_tiles_leave_sms_idle(shape, parts):
 def test_the_rule_counts_the_tiles_of_all_batches():
     found = space.default(problem.from_shape(512, 512, 512, "bf16", layout="nt", batch=64), CHIP)
     assert (found["block_m"], found["block_n"], found["split_k"]) == (128, 256, 1)
+
+
+PARTS = (
+    "pad{tile-sizes=8,8,48}",
+    "split-reduction{parts=3}",
+    "tile{mapping=block tile-sizes=8,8}",
+    *simt.DROP_BATCH,
+    "tile{mapping=block role=sum tile-sizes=4,8}",
+    "tile{mapping=thread role=sum tile-sizes=1,4}",
+    "tile-reduction{tile-sizes=16}",
+    "vectorize,func.func(lower-vector-multi-reduction)",
+    "fold-split-reads",
+    "fold-padding-reads",
+)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_every_step_that_cuts_k_is_right_on_a_cpu(batch):
+    of = problem.from_shape(10, 12, 104, "f32", layout="nt", batch=batch)
+    module, host = mlir.parse(of.ir), targets.this_machine()
+    with Worker(Limits(seconds=60)) as worker:
+        for steps in PARTS:
+            for step in pipeline.parse(steps).passes:
+                step.apply(module)
+            verdict = ask(worker, StateJob(mlir.text(module), of, host))
+            assert verdict.word == "right", (steps, verdict)
