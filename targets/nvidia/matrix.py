@@ -157,17 +157,14 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
 def shares(knobs: Knobs, problem: Problem, target: Target) -> tuple[int, int, int]:
     """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given."""
     c, units = problem.contraction, int(target.facts["compute_units"])
-    step = ROW_BYTES // dtypes.lookup(c.element).bytes
+    step = int(knobs.get("block_k", ROW_BYTES // dtypes.lookup(c.element).bytes))
     fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
     given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
 
     def parts(m: int, n: int) -> range:
-        most = 1 if knobs.get("blocks") else min(units // tiles(m, n, problem), -(-c.k // step))
-        return (
-            range(int(knobs["split_k"]), int(knobs["split_k"]) + 1)
-            if "split_k" in knobs
-            else range(1, max(1, most) + 1)
-        )
+        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
+        first, last = (int(knobs.get("split_k", each)) for each in (1, most))
+        return range(first, last + 1)
 
     def cost(share: tuple[int, int, int]) -> int:
         m, n, each = share
