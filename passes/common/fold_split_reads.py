@@ -1,10 +1,10 @@
 """Reads through the reshaping that `split-reduction` makes.
 
-before:  %x = tensor.expand_shape %a [[0], [1, 2]]                     : 256x65536 to 256x32x2048
-         vector.transfer_read %x[%m, %p, %k] {d0, d2}                  : vector<64x64xf16>
-after:   vector.transfer_read %a[%m, 2048 * %p + %k] {d0, d1}          : vector<64x64xf16>
+before:  %x = tensor.expand_shape %a [[0], [1, 2, 3]]                     : 256x65536 to 256x32x32x64
+         vector.transfer_read %x[%m, %s, %p, %k] {d0, d3}                 : vector<64x64xf16>
+after:   vector.transfer_read %a[%m, 2048 * %s + 64 * %p + %k] {d0, d1}   : vector<64x64xf16>
 
-A read that stays within a part is one of as many neighbouring elements of the whole.
+A read that stays within a step is one of as many neighbouring elements of the whole.
 """
 
 from __future__ import annotations

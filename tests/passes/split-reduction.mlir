@@ -1,13 +1,13 @@
-// RUN: lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=4})' | filecheck %s
-// RUN: lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=4},tile{mapping=block tile-sizes=64,64},tile{mapping=block role=sum tile-sizes=8,64})' | filecheck %s --check-prefix=TILES
-// RUN: not lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=3})' 2>&1 | filecheck %s --check-prefix=REST
+// RUN: lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=4 step=32})' | filecheck %s
+// RUN: lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=4 step=32},tile{mapping=block tile-sizes=64,64},tile{mapping=block role=sum tile-sizes=8,64})' | filecheck %s --check-prefix=TILES
+// RUN: not lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=3 step=32})' 2>&1 | filecheck %s --check-prefix=REST
 // RUN: not lower opt %s --pass-pipeline='builtin.module(split-reduction{parts=1})' 2>&1 | filecheck %s --check-prefix=ONE
 // RUN: not lower opt %s --pass-pipeline='builtin.module(tile{role=sum tile-sizes=8,64})' 2>&1 | filecheck %s --check-prefix=NONE
-// RUN: sed 's/outs(%%zero/outs(%%c/' %s > %t && not lower opt %t --pass-pipeline='builtin.module(split-reduction{parts=4})' 2>&1 | filecheck %s --check-prefix=ADDS
+// RUN: sed 's/outs(%%zero/outs(%%c/' %s > %t && not lower opt %t --pass-pipeline='builtin.module(split-reduction{parts=4 step=32})' 2>&1 | filecheck %s --check-prefix=ADDS
 
 // The parts are a batch of products; the sum of them, in f32, is what the epilogue takes.
-// CHECK: %[[A:[a-z0-9_]+]] = tensor.expand_shape %{{.*}} {{\[\[}}0], [1, 2]] output_shape [128, 4, 64]
-// CHECK: %[[B:[a-z0-9_]+]] = tensor.expand_shape %{{.*}} {{\[\[}}0, 1], [2]] output_shape [4, 64, 128]
+// CHECK: %[[A:[a-z0-9_]+]] = tensor.expand_shape %{{.*}} {{\[\[}}0], [1, 2, 3]] output_shape [128, 2, 4, 32]
+// CHECK: %[[B:[a-z0-9_]+]] = tensor.expand_shape %{{.*}} {{\[\[}}0, 1, 2], [3]] output_shape [2, 4, 32, 128]
 // CHECK: %[[PARTS:[0-9]+]] = linalg.generic {{.*}} ins(%[[A]], %[[B]] :
 // CHECK: %[[SUM:[0-9]+]] = linalg.generic {{.*}} iterator_types = ["reduction", "parallel", "parallel"]} ins(%[[PARTS]] :
 // CHECK: } -> tensor<128x128xf32>
@@ -21,8 +21,8 @@
 // TILES: ins(%{{.*}} : tensor<4x8x64xf32>)
 // TILES: arith.truncf
 
-// REST: 3 parts do not divide a reduction of 256: pad it to whole steps of all parts
-// ONE: parts is at least 2, found 1
+// REST: a reduction of 256 is not made of 3 parts of steps of 32; pad it
+// ONE: parts is at least 2 and step at least 1, found 1 and 64
 // NONE: looked for a linalg op marked sum and found none
 // ADDS: the contraction adds to what is there; start-from-zero adds it at the end
 func.func @main(%a: tensor<128x256xf16>, %b: tensor<256x128xf16>, %c: tensor<128x128xf32>, %out: memref<128x128xf16>) {

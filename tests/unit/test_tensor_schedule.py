@@ -276,12 +276,12 @@ def test_the_rule_counts_the_tiles_of_all_batches():
 
 PARTS = (
     "pad{tile-sizes=8,8,48}",
-    "split-reduction{parts=3}",
+    "split-reduction{parts=3 step=16}",
     "tile{mapping=block tile-sizes=8,8}",
+    "tile-reduction{tile-sizes=16}",
     *simt.DROP_BATCH,
     "tile{mapping=block role=sum tile-sizes=4,8}",
     "tile{mapping=thread role=sum tile-sizes=1,4}",
-    "tile-reduction{tile-sizes=16}",
     "vectorize,func.func(lower-vector-multi-reduction)",
     "fold-split-reads",
     "fold-padding-reads",
