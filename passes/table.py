@@ -44,6 +44,7 @@ from lowering.passes.gpu.rasterise import Rasterise
 from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
+from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
 from lowering.passes.nvidia.promote_tma import PromoteTma
@@ -109,6 +110,7 @@ TABLE: tuple[type[Pass], ...] = (
     Ring,
     WarpSpecialise,
     Wgmma,
+    DependentLaunches,
     DynamicWorkgroup,
     LowerTensorMaps,
     DropOuterDims,

@@ -244,6 +244,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *ahead(knobs, problem, target),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
         "dynamic-workgroup",
+        *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
     )
 
 

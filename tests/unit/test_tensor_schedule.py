@@ -123,6 +123,7 @@ def test_parts_of_k(shape, layout):
     assert first.grid[0] == 5 * tiles
     (parts,) = (each for each in first.args if isinstance(each, Workspace))
     assert parts in second.args
+    assert (first.early, second.early) == (False, True)
     assert parts.bytes == 5 * tiles * 64 * 128 * 4
     assert second.grid[0] * 128 * 4 == tiles * 64 * 128  # four columns of a row a thread
 
