@@ -226,6 +226,7 @@ class Launch:
     args: tuple[KernelArgument, ...]
     cluster: Dim3 = (1, 1, 1)
     shared_bytes: int = 0  # dynamic
+    early: bool = False  # may start while the launch before it runs: the kernel waits for it
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from lowering import mlir
 from lowering.core import Buffer, Dim3, KernelArgument, Launch, PassError, Scalar, TensorMap, Workspace
 from lowering.kernel_names import flat_names, symbols
 from lowering.launch_tma import tensor_map
+from lowering.passes.gpu.kernel_arguments import waits
 
 VIEWS = frozenset(
     f"memref.{name}"
@@ -209,6 +210,7 @@ def read_launch(plan: Plan, op: Any) -> None:
             matched(kernel, args, op),
             sizes(plan, op, groups["cluster"]) if groups["cluster"] else (1, 1, 1),
             sizes(plan, op, groups["shared"])[0] if groups["shared"] else 0,
+            bool(plan.launches) and waits(kernel),
         )
     )
 

@@ -15,9 +15,11 @@ from lowering.passes.common.contract_fma import ContractFma
 from lowering.passes.common.expand_copies import ExpandCopies
 from lowering.passes.common.fold_padding_reads import FoldPaddingReads
 from lowering.passes.common.fold_padding_writes import FoldPaddingWrites
+from lowering.passes.common.fold_split_reads import FoldSplitReads
 from lowering.passes.common.lower_contraction import LowerContraction
 from lowering.passes.common.pad import Pad
 from lowering.passes.common.split_accumulators import SplitAccumulators
+from lowering.passes.common.split_reduction import SplitReduction
 from lowering.passes.common.start_from_zero import StartFromZero
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
@@ -42,6 +44,7 @@ from lowering.passes.gpu.rasterise import Rasterise
 from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
+from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
 from lowering.passes.nvidia.promote_tma import PromoteTma
@@ -72,9 +75,11 @@ TABLE: tuple[type[Pass], ...] = (
     ExpandCopies,
     FoldPaddingReads,
     FoldPaddingWrites,
+    FoldSplitReads,
     LowerContraction,
     Pad,
     SplitAccumulators,
+    SplitReduction,
     StartFromZero,
     Tile,
     TileReduction,
@@ -105,6 +110,7 @@ TABLE: tuple[type[Pass], ...] = (
     Ring,
     WarpSpecialise,
     Wgmma,
+    DependentLaunches,
     DynamicWorkgroup,
     LowerTensorMaps,
     DropOuterDims,

@@ -1,7 +1,8 @@
 """The chain of linalg ops that belong to one contraction: its fill, itself, and the elementwise ops after it.
 
 Not a pass: what `pad` and `tile` share. A dimension of the contraction's result is followed through the indexing maps
-of the ops after it, so an epilogue may permute or broadcast dimensions.
+of the ops after it, so an epilogue may permute or broadcast dimensions. A sum of the contraction's parts begins a chain
+of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 from lowering import find
 from lowering.core import PassError
+
+SUM = "sum"  # the role of the op that adds up the parts of a contraction
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def consumers(contraction: Any) -> list[Link]:
         if op == contraction.operation:
             started = True
             continue
-        if not started or not op.name.startswith("linalg.") or not op.regions:
+        if not started or not op.name.startswith("linalg.") or not op.regions or find.role_of(op) == SUM:
             continue
         sources = [value for value in op.operands if value in made]
         if not sources:

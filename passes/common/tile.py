@@ -11,7 +11,8 @@ after, with tile{mapping=block tile-sizes=128,64}:
          } {mapping = [#gpu.block<linear_dim_1>, #gpu.block<linear_dim_0>]}
 
 The last op is tiled and the ops that make its operands are fused into the loops one by one, so a second `tile` makes
-tiles of tiles. A `tensor.pad` is left outside: `fold-padding-reads` wants it whole.
+tiles of tiles. A `tensor.pad` is left outside: `fold-padding-reads` wants it whole. With `role=sum` it is the sum that
+`split-reduction` leaves, and what is around that.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Tile(Pass):
     name: ClassVar[str] = "tile"
     tile_sizes: tuple[int, ...]
     mapping: Literal["none", "block", "warp", "thread"] = "none"
+    role: str = ""
 
     def __post_init__(self) -> None:
         if len(self.tile_sizes) != 2 or min(self.tile_sizes) < 0:
@@ -62,7 +64,7 @@ class Tile(Pass):
                     yield cls((rows, columns), mapping)
 
     def apply(self, module: Any) -> None:
-        contraction = find.contraction(module)
+        contraction = first(module, self.role)
         links = consumers(contraction)
         root = last(links)
         sizes = loop_tiles(contraction, root, self.tile_sizes)
@@ -82,6 +84,22 @@ class Tile(Pass):
         finally:
             clear(module)
         mlir.run(module, "canonicalize,cse,canonicalize")
+
+
+def first(module: Any, role: str) -> Any:
+    """The op whose loops are tiled: the contraction, or the one linalg op of a role. Raises PassError."""
+    if not role:
+        return find.contraction(module)
+    ops = [op for op in find.roles(module, role) if op.operation.name.startswith("linalg.")]
+    return find.only(ops, f"a linalg op marked {role}", module)
+
+
+def dims_of(op: Any) -> find.Dims:
+    """The loops of a contraction; of a sum, those that index its result, the last two as m and n."""
+    if find.is_contraction(op):
+        return find.contraction_dims(op)
+    *batch, m, n = [dim for dim in find.positions(find.maps(op)[-1]) if dim is not None]
+    return find.Dims(tuple(batch), (m,), (n,), find.reduction_dims(op))
 
 
 def where(op: Any) -> str:
@@ -108,7 +126,7 @@ def loop_tiles(contraction: Any, root: Link, tile_sizes: tuple[int, ...]) -> lis
 
     0 means that a loop is not tiled: a reduction, or one whose given size is 0 (a forall then has one trip of it).
     """
-    dims = find.contraction_dims(contraction)
+    dims = dims_of(contraction)
     wanted = {found[-1]: size for found, size in ((dims.m, tile_sizes[0]), (dims.n, tile_sizes[1])) if found}
     from_loop = {to: loop for loop, to in root.loops.items()}
     sizes: list[int] = []

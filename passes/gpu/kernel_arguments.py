@@ -4,7 +4,9 @@ before:  llvm.func @main_kernel(%a: !llvm.ptr, %b: !llvm.ptr, ...) attributes {g
 after:   llvm.func @main_kernel(%a: !llvm.ptr {llvm.align = 16, llvm.noalias, llvm.noundef, llvm.nonnull}, ...)
 
 Every buffer is an allocation of its own that starts on 256 bytes, and the payload reads and writes them as `restrict`.
-From the alignment LLVM proves which loads may be 16 bytes wide; without it they are made of single elements.
+From the alignment LLVM proves which loads may be 16 bytes wide; without it they are made of single elements. A kernel
+that waits for the one before it (`dependent-launches`) is not promised that nobody else writes its buffers: it would
+read them before it has waited.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class KernelArguments(Pass):
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """The default, where there is a kernel whose pointers nothing is promised of."""
-        if any("llvm.noalias" not in str(kernel.attributes) for kernel in mlir.walk(state, is_kernel)):
+        if any("llvm.nonnull" not in str(kernel.attributes) for kernel in mlir.walk(state, is_kernel)):
             yield cls()
 
     def apply(self, module: Any) -> None:
@@ -40,7 +42,8 @@ class KernelArguments(Pass):
             bytes_ = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), self.align)
             promises = {"llvm.align": bytes_, "llvm.noalias": unit, "llvm.nonnull": unit, "llvm.noundef": unit}
             for kernel in kernels:
-                annotate(kernel, promises)
+                left_out = {"llvm.noalias"} if waits(kernel) else set[str]()
+                annotate(kernel, {name: promise for name, promise in promises.items() if name not in left_out})
 
 
 def is_kernel(op: Any) -> bool:
@@ -48,6 +51,11 @@ def is_kernel(op: Any) -> bool:
     attributes = op.operation.attributes
     names = ("gpu.kernel", "nvvm.kernel", "rocdl.kernel")
     return op.operation.name == "llvm.func" and any(name in attributes for name in names)
+
+
+def waits(kernel: Any) -> bool:
+    """Whether a kernel starts early, and waits for what the launch before it writes."""
+    return bool(mlir.walk(kernel, lambda op: op.operation.name == "nvvm.griddepcontrol" and "wait" in str(op)))
 
 
 def annotate(kernel: Any, promises: dict[str, Any]) -> None:

@@ -27,6 +27,8 @@ from lowering.passes.gpu.map_blocks import inline, is_forall, trip_counts
 class MapThreads(Pass):
     """All foralls of a launch must need the same number of threads, so that no thread is left out of a barrier.
 
+    A launch that has its threads already stays as it is beside one that has not.
+
     `most` is the number of threads that a workgroup can have.
     """
 
@@ -46,7 +48,8 @@ class MapThreads(Pass):
         if not launches:
             raise PassError("looked for a gpu.launch and found none; map-blocks makes one")
         with mlir.scope():
-            for launch in launches:
+            waiting = [launch for launch in launches if mlir.walk(launch, is_forall)]
+            for launch in waiting or launches:
                 distribute(launch, self.most)
         mlir.run(module, "canonicalize,cse")
 

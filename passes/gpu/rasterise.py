@@ -38,13 +38,13 @@ class Rasterise(Pass):
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Groups of rows on the chip's own chiplets, where there is one launch that takes its index apart."""
-        launches = mlir.walk(state, is_launch)
+        launches = multiplying(state)
         if len(launches) == 1 and grid_of(launches[0]) is not None:
             chiplets = int(target.facts.get("chiplets", 1))
             yield from (cls(rows, chiplets) for rows in (4, 8, 1, 2, 16) if rows > 1 or chiplets > 1)
 
     def apply(self, module: Any) -> None:
-        launches = mlir.walk(module, is_launch)
+        launches = multiplying(module)
         if len(launches) != 1:
             raise PassError(f"looked for one gpu.launch and found {len(launches)}; map-blocks makes it")
         count = linear(launches[0].operands[0])
@@ -56,6 +56,12 @@ class Rasterise(Pass):
             if grid is not None and self.rows > 1:
                 regroup(grid, self.rows)
         mlir.run(module, "canonicalize,cse")
+
+
+def multiplying(module: Any) -> list[Any]:
+    """The launches; of several, those that hold the contraction."""
+    launches = mlir.walk(module, is_launch)
+    return launches if len(launches) == 1 else [each for each in launches if find.vector_contracts(each)]
 
 
 # Arithmetic and not affine.apply: an index that a tile's origin is folded into can then still be taken apart.

@@ -16,7 +16,8 @@ after:   %m = nvgpu.tma.create.descriptor %A box[128, 64]                       
 
 One thread asks for a box, and hardware copies it: no registers, no addresses, and zeros where the box is beyond the
 matrix. A buffer's rows are at most 128 bytes long, what matrix instructions take; a longer row of a tile lies in
-several boxes, one after the other. The source must have two dimensions, and rows that start on 16 bytes.
+several boxes, one after the other. The source is a matrix, or several of them one after the other (a batch), of which a
+block reads one: boxes of 1x128x64. Its rows start on 16 bytes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class PromoteTma(Pass):
             raise PassError(reason, str(contract.location))
         launch = launch_of(contract)
         with mlir.scope():
-            before = place(contract, launch)
+            steps = steps_loop(contract)
+            before = contract if steps is not None and not is_k(steps) else place(contract, launch)
             tiles = [tile_of(contract, operand, launch, before) for operand in (0, 1)]
             maps = [described(tile, launch) for tile in tiles]
             copy(tiles, maps, launch, before)
@@ -76,9 +78,9 @@ def objection(contract: Any) -> str | None:
     if holds_forall(launch):
         return "the launch holds an scf.forall: map-waves has to say first which thread does what of it"
     loops = [op for op in find.parents(contract) if op.name == "scf.for"]
-    if loops and (
-        find.role_of(loops[0]) != "k" or len(loops) > 2 or any(linear(e).terms for e in loops[0].operands[:3])
-    ):
+    over_k, over_tiles = [loop for loop in loops[:1] if is_k(loop)], loops[1:] if loops and is_k(loops[0]) else loops
+    bounds = [linear(bound) for loop in over_k for bound in list(loop.operands)[:3]]
+    if any(bound.terms for bound in bounds) or len(over_tiles) > 1 or any(len(loop.results) for loop in over_tiles):
         return "looked for one loop around the contraction, marked k, with constant bounds, in at most one over tiles"
     for operand, name in enumerate("ab"):
         op, _ = behind(contract, operand)
@@ -87,16 +89,19 @@ def objection(contract: Any) -> str | None:
         if from_threads(op.operands[0], launch) or not isinstance(op.operands[0], ir.BlockArgument):
             return f"input {name} is not read from an argument of the program"
         shape, bits = find.shape(op.operands[0]), op.operands[0].type.element_type.width
-        if len(shape) != 2:
-            return f"input {name} has {len(shape)} dimensions; a tensor map here has two"
-        if shape[1] * bits % (8 * PITCH):
-            return f"a row of input {name} has {shape[1] * bits // 8} bytes, no multiple of {PITCH}"
+        positions = find.positions(op.attributes["permutation_map"].value)
+        if len(shape) not in (2, 3) or sorted(positions, key=str) != [len(shape) - 2, len(shape) - 1]:
+            return f"input {name} is not read as a matrix of one or of a batch: {len(shape)} dimensions, {positions}"
+        if shape[-1] * bits % (8 * PITCH):
+            return f"a row of input {name} has {shape[-1] * bits // 8} bytes, no multiple of {PITCH}"
     return None
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One operand's tile: rows of the source, and columns in boxes of `width`."""
+    """One operand's tile: rows of the source, and columns in boxes of `width`; `origin` and `local` are of all its
+    dimensions, of which a batch comes first.
+    """
 
     operand: int
     read: Any
@@ -113,25 +118,32 @@ class Tile:
         """Boxes that make the tile."""
         return self.columns // self.width
 
+    @property
+    def box(self) -> list[int]:
+        """The shape of a box."""
+        return [*(1 for _ in self.origin[2:]), self.rows, self.width]
+
 
 def tile_of(contract: Any, operand: int, launch: Any, before: Any) -> Tile:
     """What the block reads of one operand, and a new workgroup buffer for it."""
     op, casts = behind(contract, operand)
     assert op is not None
-    forms = [linear(index) for index in list(op.operands)[1:3]]
+    rank = len(find.shape(op.operands[0]))
+    forms = [linear(index) for index in list(op.operands)[1 : 1 + rank]]
     local = tuple(Linear(0, {v: f for v, f in form.terms.items() if is_local(v, launch, before)}) for form in forms)
     origin = tuple(form + part.scaled(-1) for form, part in zip(forms, local, strict=True))
-    rows, columns = spans(op, local, launch)
+    *_, rows, columns = spans(op, local, launch)
     element = op.results[0].type.element_type
     width = min(columns, ROW_BYTES * 8 // element.width)
-    part = find.shape(op.results[0])[find.positions(op.attributes["permutation_map"].value).index(1)]
-    if columns % width or part % width or divisor(local[1]) % width or rows > MOST_ROWS:
+    part = find.shape(op.results[0])[find.positions(op.attributes["permutation_map"].value).index(rank - 1)]
+    several = any(form.terms for form in local[:-2])  # matrices of a batch
+    if columns % width or part % width or divisor(local[-1]) % width or rows > MOST_ROWS or several:
         raise PassError(
             f"input {'ab'[operand]} has a tile of {rows}x{columns}, {part} columns a warpgroup: boxes are of at most "
-            f"{MOST_ROWS} rows and of {width} columns",
+            f"{MOST_ROWS} rows and of {width} columns, of one matrix",
             str(op.location),
         )
-    shape = [rows, width] if columns == width else [columns // width, rows, width]
+    shape = [rows, width] if columns == width and rank == 2 else [columns // width, rows, width]
     buffer = attribution(launch, ir.MemRefType.get(shape, element, memory_space=ir.Attribute.parse(WORKGROUP)))
     return Tile(operand, op, casts, origin, local, rows, columns, width, buffer)
 
@@ -140,11 +152,11 @@ def described(tile: Tile, launch: Any) -> Any:
     """A tensor map of the tile's source, in the host function."""
     source, element = tile.read.operands[0], tile.buffer.type.element_type
     kind = ir.Type.parse(
-        f"!nvgpu.tensormap.descriptor<tensor = memref<{tile.rows}x{tile.width}x{element}, 3>, swizzle = none, "
+        f"!nvgpu.tensormap.descriptor<tensor = memref<{'x'.join(map(str, tile.box))}x{element}, 3>, swizzle = none, "
         "l2promo = l2promo_128b, oob = zero, interleave = none>"
     )
     with ir.InsertionPoint(launch):
-        sizes = [mlir.dialect("arith").ConstantOp(ir.IndexType.get(), n).result for n in (tile.rows, tile.width)]
+        sizes = [mlir.dialect("arith").ConstantOp(ir.IndexType.get(), n).result for n in tile.box]
         whole = mlir.dialect("memref").CastOp(ir.UnrankedMemRefType.get(element, None), source).result
         return mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes).result
 
@@ -166,17 +178,30 @@ def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:
         nvgpu.MBarrierInitOp(barrier, number(1), zero, predicate=one_thread)
         mlir.dialect("nvvm").FenceMbarrierInitOp()
         gpu.BarrierOp()
-    loop = next((op for op in find.parents(before) if find.role_of(op) == "k"), None)
+    loop = steps_loop(before)
     with ir.InsertionPoint(before):
-        gpu.BarrierOp()
+        if loop is None or is_k(loop):  # a loop over tiles has one
+            gpu.BarrierOp()
         nbytes = sum(prod(tile.buffer.type.shape) * tile.buffer.type.element_type.width // 8 for tile in tiles)
         nvgpu.MBarrierArriveExpectTxOp(barrier, number(nbytes), zero, predicate=one_thread)
         for tile, described_by in zip(tiles, maps, strict=True):
             for box in range(tile.boxes):
                 there = tile.buffer if tile.boxes == 1 else part(tile, box)
-                at = [emit(tile.origin[1] + Linear(box * tile.width)), emit(tile.origin[0])]
+                *outer, last = tile.origin
+                at = [emit(last + Linear(box * tile.width)), *map(emit, reversed(outer))]
                 nvgpu.TmaAsyncLoadOp(there, barrier, described_by, at, zero, predicate=one_thread)
         nvgpu.MBarrierTryWaitParityOp(barrier, parity(loop), number(TICKS), zero)
+
+
+def is_k(loop: Any) -> bool:
+    """Whether a loop is over K."""
+    return find.role_of(loop) == "k"
+
+
+def steps_loop(op: Any) -> Any | None:
+    """The loop around an op in whose steps the tiles change: over K, or where that is one step, over tiles of C."""
+    loops = [each for each in find.parents(op) if each.name == "scf.for"]
+    return next(filter(is_k, loops), loops[-1] if loops else None)
 
 
 def tile_loop(loop: Any) -> Any | None:
@@ -187,15 +212,16 @@ def tile_loop(loop: Any) -> Any | None:
 def step_number(loop: Any, k: Any, tile: Any | None = None) -> Any:
     """How many steps came before that of some k, in the tiles before too. `tile`: the number of the loop over tiles."""
     arith = mlir.dialect("arith")
-    low, high, step = (linear(operand).constant for operand in list(loop.operands)[:3])
-    number = arith.DivUIOp(arith.SubIOp(k, emit(Linear(low))).result, emit(Linear(step))).result
+    low, high, step = list(loop.operands)[:3]
+    number = arith.DivUIOp(arith.SubIOp(k, low).result, step).result
     outer = tile_loop(loop)
     if outer is None:
         return number
     first, _, distance = list(outer.operands)[:3]
     now = outer.regions[0].blocks[0].arguments[0] if tile is None else tile
     made = arith.DivUIOp(arith.SubIOp(now, first).result, distance).result
-    return arith.AddIOp(arith.MulIOp(made, emit(Linear(-(-(high - low) // step)))).result, number).result
+    start, end, width = (linear(each).constant for each in (low, high, step))
+    return arith.AddIOp(arith.MulIOp(made, emit(Linear(-(-(end - start) // width)))).result, number).result
 
 
 def parity(loop: Any | None) -> Any:
@@ -210,9 +236,11 @@ def parity(loop: Any | None) -> Any:
 
 def part(tile: Tile, box: int) -> Any:
     """The part of a buffer that a box fills."""
+    size = tile.rows * tile.width
+    strides = [size, tile.width, 1][-len(tile.box) :]
     kind = ir.Type.parse(
-        f"memref<{tile.rows}x{tile.width}x{tile.buffer.type.element_type}, strided<[{tile.width}, 1], offset: "
-        f"{box * tile.rows * tile.width}>, {WORKGROUP}>"
+        f"memref<{'x'.join(map(str, tile.box))}x{tile.buffer.type.element_type}, strided<{strides}, offset: "
+        f"{box * size}>, {WORKGROUP}>"
     )
     return (
         mlir.dialect("memref")
@@ -226,21 +254,21 @@ def redirect(tile: Tile, contract: Any) -> None:
     vector = mlir.dialect("vector")
     positions = find.positions(tile.read.attributes["permutation_map"].value)
     shape, element = find.shape(tile.read.results[0]), tile.buffer.type.element_type
-    rows, columns = shape[positions.index(0)], shape[positions.index(1)]
+    last = len(tile.origin) - 1
+    rows, columns = shape[positions.index(last - 1)], shape[positions.index(last)]
     with ir.InsertionPoint(contract):
         padding = mlir.dialect("ub").PoisonOp(element).result
         if tile.boxes == 1:
-            indices = [emit(each) for each in tile.local]
-            value = read(tile.buffer, indices, [rows, columns], padding)
+            value = read(tile.buffer, [emit(each) for each in tile.local], [rows, columns], padding)
         else:
-            form = tile.local[1]  # a multiple of the width, all of it
+            form = tile.local[-1]  # a multiple of the width, all of it
             box = Linear(form.constant // tile.width, {v: f // tile.width for v, f in form.terms.items()})
-            indices = [emit(box), emit(tile.local[0]), emit(Linear(0))]
+            indices = [emit(box), emit(tile.local[-2]), emit(Linear(0))]
             value = read(tile.buffer, indices, [columns // tile.width, rows, tile.width], padding)
             turned = ir.VectorType.get([rows, columns // tile.width, tile.width], element)
             value = vector.TransposeOp(turned, value, [1, 0, 2]).result
             value = vector.ShapeCastOp(ir.VectorType.get([rows, columns], element), value).result
-        if positions != [0, 1]:
+        if positions != [last - 1, last]:
             value = vector.TransposeOp(ir.VectorType.get(shape, element), value, [1, 0]).result
         for cast in tile.casts:
             wide = ir.VectorType.get(shape, cast.results[0].type.element_type)
@@ -249,7 +277,7 @@ def redirect(tile: Tile, contract: Any) -> None:
 
 
 def read(buffer: Any, indices: list[Any], shape: list[int], padding: Any) -> Any:
-    """A vector of a part of a buffer, in its order."""
-    kind = ir.VectorType.get(shape, padding.type)
-    same = ir.AffineMap.get_identity(len(shape))
-    return mlir.dialect("vector").TransferReadOp(kind, buffer, indices, same, padding, [True] * len(shape)).result
+    """A vector of a part of a buffer, in its order: of its last dimensions where it has fewer."""
+    kind, rank = ir.VectorType.get(shape, padding.type), len(indices)
+    inner = ir.AffineMap.get(rank, 0, [ir.AffineExpr.get_dim(n) for n in range(rank - len(shape), rank)])
+    return mlir.dialect("vector").TransferReadOp(kind, buffer, indices, inner, padding, [True] * len(shape)).result

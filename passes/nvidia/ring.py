@@ -15,7 +15,8 @@ after:   FILL(%w[0], 0);  FILL(%w[1], 64);  FILL(%w[2], 128)             // stag
          }
 
 A copy takes several hundred clocks to arrive; a place that is waited for was asked for so many steps before. Every
-place has a barrier of its own, whose phase tells how often the ring has gone round.
+place has a barrier of its own, whose phase tells how often the ring has gone round. Where K is one step deep, the steps
+are those of the loop over tiles that `persist` makes.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, linear
 from lowering.passes.gpu.prefetch import body_of, copies, k_loop
-from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP, step_number
+from lowering.passes.nvidia.promote_tma import TICKS, WORKGROUP, step_number, steps_loop, tile_loop
 
 COPY, EXPECT, WAIT = "nvgpu.tma.async.load", "nvgpu.mbarrier.arrive.expect_tx", "nvgpu.mbarrier.try_wait.parity"
 
 
 @dataclass(frozen=True)
 class Ring(Pass):
-    """`stages` is the number of places of each tile."""
+    """`stages` is the number of places of each tile. Copies of one step in all stay as they are."""
 
     name: ClassVar[str] = "ring"
     stages: int = 4
@@ -48,8 +49,8 @@ class Ring(Pass):
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Four places, three and two, where tensor copies fill one."""
-        loops = find.roles(state, "k")
-        if len(loops) == 1 and objection(loops[0].operation) is None:
+        loops = loops_of(state)
+        if len(loops) == 1 and loops[0] is not None and objection(loops[0]) is None:
             yield from (cls(stages) for stages in (4, 3, 2))
 
     def k_steps(self) -> int:
@@ -57,7 +58,9 @@ class Ring(Pass):
         return 2 * self.stages + 1
 
     def apply(self, module: Any) -> None:
-        loop = k_loop(module)
+        loop = loop_of(module)
+        if loop is None:
+            return
         reason = objection(loop)
         if reason is not None:
             raise PassError(reason, str(loop.location))
@@ -66,9 +69,22 @@ class Ring(Pass):
         mlir.run(module, "canonicalize,cse")
 
 
+def loops_of(module: Any) -> list[Any | None]:
+    """The loops marked k; where there are none, those over tiles that tensor copies are in; None: copies in no loop."""
+    found = find.roles(module, "k") or map(steps_loop, mlir.walk(module, lambda op: op.operation.name == COPY))
+    return list(dict.fromkeys(None if loop is None else loop.operation for loop in found))
+
+
+def loop_of(module: Any) -> Any | None:
+    """The one loop whose steps copy tiles; None where there is one step in all. Raises PassError."""
+    found = loops_of(module)
+    return found[0] if len(found) == 1 else k_loop(module)
+
+
 def objection(loop: Any) -> str | None:
     """Why the copies of a loop cannot run ahead; None where they can."""
-    if any(linear(operand).terms for operand in list(loop.operands)[:3]):
+    low, high, step = (linear(operand) for operand in list(loop.operands)[:3])
+    if high.terms or step.terms or (low.terms and (find.role_of(loop) == "k" or tile_loop(loop) is not None)):
         return "the loop has no constant bounds"
     names = [op.name for op in body_of(loop)]
     if COPY not in names:
@@ -107,7 +123,7 @@ class Steps:
         self.copies = [op for op in ops if op.name == COPY]
         (self.expect,), (self.wait,) = ([op for op in ops if op.name == name] for name in (EXPECT, WAIT))
         (self.barrier,) = (op for op in ops if op.name == "gpu.barrier")
-        self.low, self.high, self.step = (linear(operand).constant for operand in list(loop.operands)[:3])
+        self.low, self.high, self.step = (linear(operand) for operand in list(loop.operands)[:3])
         self.counter = loop.regions[0].blocks[0].arguments[0]
         self.boxes = [list(op.operands[0].type.shape) for op in self.copies]
         self.one_thread = list(self.expect.operands)[3]
@@ -116,17 +132,21 @@ class Steps:
     def ahead(self) -> None:
         """Takes the first copies out of the loop; in it are those of a step that is to come."""
         for number in range(self.stages - 1):
-            if self.low + number * self.step < self.high:
+            first = self.low + self.step.scaled(number)
+            if first.terms or first.constant < self.high.constant:
                 with ir.InsertionPoint(self.loop):
-                    k = emit(Linear(self.low + number * self.step))
-                    self.fill(k, self.turn(k)[0], self.one_thread)
+                    k = emit(first)
+                    self.fill(k, self.turn(k)[0], self.where_there_is(k) if first.terms else self.one_thread)
         with ir.InsertionPoint(self.wait):
-            arith, distance = mlir.dialect("arith"), self.stages - 1
-            later = arith.AddIOp(self.counter, emit(Linear(distance * self.step))).result
-            there = arith.CmpIOp(arith.CmpIPredicate.ult, later, emit(Linear(self.high))).result
-            place, _ = self.turn(later)
-            self.fill(later, place, arith.AndIOp(self.one_thread, there).result)
+            later = mlir.dialect("arith").AddIOp(self.counter, emit(self.step.scaled(self.stages - 1))).result
+            self.fill(later, self.turn(later)[0], self.where_there_is(later))
             self.arrived()
+
+    def where_there_is(self, k: Any) -> Any:
+        """Whether a thread is the one that copies, and a step is one of the loop."""
+        arith = mlir.dialect("arith")
+        there = arith.CmpIOp(arith.CmpIPredicate.ult, k, emit(self.high)).result
+        return arith.AndIOp(self.one_thread, there).result
 
     def arrived(self) -> Any:
         """Waits for the copies of a step, and lets its reads find them; the place."""
@@ -192,11 +212,11 @@ class Steps:
         """What a copy fills, at a place."""
         op, buffer = find.defining(old), whole(old)
         box = [] if op is None else [next(iter(op.attributes["static_offsets"]))]
-        width = inner[1]
-        kind = ir.Type.parse(
-            f"memref<{inner[0]}x{width}x{old.type.element_type}, strided<[{width}, 1], offset: ?>, {WORKGROUP}>"
-        )
-        offsets, sizes = [ir.ShapedType.get_dynamic_size(), *box, 0, 0], [1, *[1 for _ in box], *inner]
+        rows, width = inner[-2:]
+        strides, shape = [rows * width, width, 1][-len(inner) :], "x".join(map(str, inner))
+        kind = ir.Type.parse(f"memref<{shape}x{old.type.element_type}, strided<{strides}, offset: ?>, {WORKGROUP}>")
+        outer = [ir.ShapedType.get_dynamic_size(), *box, 0][: len(buffer.type.shape) - 2]
+        offsets, sizes = [*outer, 0, 0], [*(1 for _ in outer), rows, width]
         return mlir.dialect("memref").SubViewOp(
             kind, buffer, [place], [], [], offsets, sizes, [1] * len(sizes)
         ).result  # fmt: skip

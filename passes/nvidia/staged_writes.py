@@ -40,12 +40,13 @@ class Warpgroup(Protocol):
 def objection(op: Any, axes: Axes, columns: int) -> str | None:
     """Why a write cannot be a tensor copy; None where it can."""
     target, kind = op.operands[1], op.operands[0].type
-    if axes != ("m", "n") or find.positions(op.attributes["permutation_map"].value) != [0, 1]:
+    rank = len(find.shape(target))
+    if axes != ("m", "n") or find.positions(op.attributes["permutation_map"].value) != [rank - 2, rank - 1]:
         return "the rows of what is written do not run along N"
     if kind.element_type.width != 16 or columns % COLUMNS:
         return f"blocks are of 16-bit elements, {COLUMNS} columns each"
-    if not isinstance(target, ir.BlockArgument) or len(find.shape(target)) != 2 or find.shape(target)[1] % 8:
-        return "a tensor map is of an argument of the program with rows of a multiple of 16 bytes"
+    if not isinstance(target, ir.BlockArgument) or rank > 3 or find.shape(target)[-1] % 8:
+        return "a tensor map is of matrices that are an argument of the program, with rows of a multiple of 16 bytes"
     return None
 
 
@@ -57,6 +58,7 @@ def staged(group: Warpgroup, op: Any, axes: Axes, blocks: int) -> None:
     launch, value = launch_of(op), op.operands[0]
     assert launch is not None
     described_by = described(op.operands[1], value.type.element_type, launch)
+    *outermost, row, at = list(op.operands)[2:]
     buffer = buffer_of(launch, threads_at(op, launch) // LANES, value.type.element_type, blocks)
     rounds = [(tile, column) for tile in range(group.m // ROWS) for column in range(0, group.n, COLUMNS)]
     with ir.InsertionPoint(op):
@@ -68,10 +70,8 @@ def staged(group: Warpgroup, op: Any, axes: Axes, blocks: int) -> None:
                 for quarter in range(4):
                     pairs = [(2 * tile + i % 2, column // 8 + 2 * quarter + i // 2) for i in range(4)]
                     place.store(slot, quarter, [word(group.piece(value, axes, key)) for key in pairs])
-            row, at = list(op.operands)[2:4]
-            place.send(
-                described_by, [(emit(linear(at) + Linear(c)), emit(linear(row) + Linear(t * ROWS))) for t, c in some]
-            )
+            blocks_at = [(emit(linear(at) + Linear(c)), emit(linear(row) + Linear(t * ROWS))) for t, c in some]
+            place.send(described_by, [(*inner, *reversed(outermost)) for inner in blocks_at])
     outer = [each for each in find.parents(op) if each.name == "scf.for" and launch in find.parents(each)]
     with ir.InsertionPoint(behind(outer[-1] if outer else op)):
         drain(group.lane)
@@ -79,12 +79,13 @@ def staged(group: Warpgroup, op: Any, axes: Axes, blocks: int) -> None:
 
 def described(target: Any, element: Any, launch: Any) -> Any:
     """A tensor map of what is written, in the host function."""
+    box = [*(1 for _ in find.shape(target)[2:]), ROWS, COLUMNS]
     kind = ir.Type.parse(
-        f"!nvgpu.tensormap.descriptor<tensor = memref<{ROWS}x{COLUMNS}x{element}, 3>, swizzle = swizzle_128b, "
-        "l2promo = l2promo_128b, oob = zero, interleave = none>"
+        f"!nvgpu.tensormap.descriptor<tensor = memref<{'x'.join(map(str, box))}x{element}, 3>, "
+        "swizzle = swizzle_128b, l2promo = l2promo_128b, oob = zero, interleave = none>"
     )
     with ir.InsertionPoint(launch):
-        sizes = [emit(Linear(ROWS)), emit(Linear(COLUMNS))]
+        sizes = [emit(Linear(size)) for size in box]
         whole = mlir.dialect("memref").CastOp(ir.UnrankedMemRefType.get(element, None), target).result
         return mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes).result
 
@@ -162,20 +163,21 @@ class Place:
             parse("#nvvm.ld_st_matrix_elt_type<b16>"),
         )  # fmt: skip
 
-    def send(self, described_by: Any, coordinates: list[tuple[Any, Any]]) -> None:
+    def send(self, described_by: Any, coordinates: list[tuple[Any, ...]]) -> None:
         """Lets one thread ask for the copies, once all have stored."""
         nvvm, parse = mlir.dialect("nvvm"), ir.Attribute.parse
         nvvm.FenceProxyOp(parse("#nvvm.proxy_kind<async.shared>"), space=parse("#nvvm.shared_space<cta>"))
         self.meet()
         with only(self.first):
             for slot, at in enumerate(coordinates):
-                mlir.dialect("nvgpu").TmaAsyncStoreOp(self.block(slot), described_by, list(at))
+                mlir.dialect("nvgpu").TmaAsyncStoreOp(self.block(slot, len(at)), described_by, list(at))
             nvvm.CpAsyncBulkCommitGroupOp()
 
-    def block(self, slot: int) -> Any:
-        """One of the warpgroup's blocks."""
-        element = self.buffer.type.element_type
-        kind = ir.Type.parse(f"memref<{ROWS}x{COLUMNS}x{element}, strided<[{COLUMNS}, 1], offset: ?>, {WORKGROUP}>")
+    def block(self, slot: int, rank: int) -> Any:
+        """One of the warpgroup's blocks, of as many dimensions as what is written."""
+        element, strides = self.buffer.type.element_type, [ROWS * COLUMNS, COLUMNS, 1][-rank:]
+        shape = "x".join(map(str, [1, ROWS, COLUMNS][-rank:]))
+        kind = ir.Type.parse(f"memref<{shape}x{element}, strided<{strides}, offset: ?>, {WORKGROUP}>")
         offsets = [ir.ShapedType.get_dynamic_size(), slot, 0, 0]
         sizes = [1, 1, ROWS, COLUMNS]
         return (

@@ -28,7 +28,8 @@ after:   gpu.launch .. threads(%t ..) in (384, 1, 1) {
          }
 
 No barrier holds all threads any more: a warpgroup that is late waits for nobody, and the copies run as far ahead as
-there are places.
+there are places. Where K is one step deep, the steps are those of the loop over tiles that `persist` makes: tiles are
+copied while the results of those before are written.
 """
 
 from __future__ import annotations
@@ -38,20 +39,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lowering import find, mlir
+from lowering import mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, emit, launch_of, linear
-from lowering.passes.gpu.prefetch import body_of, copies, k_loop
+from lowering.passes.gpu.prefetch import body_of, copies
 from lowering.passes.nvidia.promote_tma import TICKS, tile_loop
-from lowering.passes.nvidia.ring import Steps, barrier_of, objection
+from lowering.passes.nvidia.ring import Steps, barrier_of, loop_of, loops_of, objection
 
 WARPGROUP = 128  # threads
 
 
 @dataclass(frozen=True)
 class WarpSpecialise(Pass):
-    """`stages` is the number of places of each tile, `most` that of threads that a workgroup can have."""
+    """`stages` is the number of places of each tile, `most` that of threads that a workgroup can have.
+
+    Copies of one step in all stay as they are.
+    """
 
     name: ClassVar[str] = "warp-specialise"
     stages: int = 4
@@ -64,8 +68,8 @@ class WarpSpecialise(Pass):
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """Four places, three and two, where tensor copies fill one."""
-        loops = find.roles(state, "k")
-        if len(loops) == 1 and objection(loops[0].operation) is None:
+        loops = loops_of(state)
+        if len(loops) == 1 and loops[0] is not None and objection(loops[0]) is None:
             yield from (cls(stages) for stages in (4, 3, 2))
 
     def k_steps(self) -> int:
@@ -73,7 +77,9 @@ class WarpSpecialise(Pass):
         return 2 * self.stages + 1
 
     def apply(self, module: Any) -> None:
-        loop = k_loop(module)
+        loop = loop_of(module)
+        if loop is None:
+            return
         launch = launch_of(loop)
         reason = objection(loop)
         if reason is not None:
@@ -141,7 +147,7 @@ def every_tile(steps: Steps, outer: Any, empty: Any) -> None:
 def produce(steps: Steps, empty: Any, tile: Any | None, known: Mapping[Any, Any]) -> None:
     """The loop of the copies of a tile, at the insertion point."""
     scf, arith = mlir.dialect("scf"), mlir.dialect("arith")
-    loop = scf.ForOp(*(emit(Linear(number)) for number in (steps.low, steps.high, steps.step)))
+    loop = scf.ForOp(*map(emit, (steps.low, steps.high, steps.step)))
     with ir.InsertionPoint(loop.body):
         place, odd = steps.turn(loop.induction_variable, tile)
         even = arith.XOrIOp(odd, arith.ConstantOp(ir.IntegerType.get_signless(1), 1).result).result

@@ -115,7 +115,7 @@ class Operand:
 
     @property
     def place(self) -> Any | None:
-        """Which of several places of a buffer is read; None where there is one."""
+        """Which of several places of a buffer is read; None where it has no dimension for them."""
         return self.read.operands[1] if len(self.buffer.type.shape) > len(self.axes) else None
 
     @property
@@ -185,10 +185,8 @@ def operand_of(contract: Any, number: int) -> Operand | None:
     if op is None or not isinstance(op.operands[0].type, ir.MemRefType):
         return None
     rank = len(find.shape(op.operands[0]))
-    if (
-        rank > len(axes) + 1
-        or find.positions(op.attributes["permutation_map"].value) != list(range(rank))[-len(axes) :]
-    ):
+    between = find.shape(op.operands[0])[1 : rank - len(axes)]  # places and the tile
+    if prod(between) > 1 or find.positions(op.attributes["permutation_map"].value) != list(range(rank))[-len(axes) :]:
         return None
     return Operand(op, axes)
 

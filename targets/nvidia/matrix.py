@@ -7,6 +7,7 @@ memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import gcd
 from typing import Any
 
 from lowering import dtypes
@@ -36,13 +37,16 @@ KNOBS: tuple[Knob, ...] = (
         "blocks of 64x64 results a warpgroup has written by tensor copies at a time; 0: by threads",
     ),
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
+    Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
 )
 TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 EDGE = (
     147  # multiply-adds of a step that a row or column of a tile costs: fitted to six tiles of bf16 2048^3, on an H200
 )
+SECOND, PART = 23_000_000, 15  # and a second launch, and an element of a part that it adds: predicted from bandwidths
 BLOCK_BYTES = ROWS * ROW_BYTES
+SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -53,8 +57,8 @@ def possible(problem: Problem) -> str | None:
         return f"there is no wgmma for {c.element}"
     if c.accumulator != "f32":
         return f"wgmma of {c.element} accumulates in f32, not in {c.accumulator}"
-    if c.layout == "other" or c.batch:
-        return "tensor copies are of operands that are matrices, and this one's are not"
+    if c.layout == "other":
+        return "tensor copies are of matrices, or of a batch of them, and this one's operands are not"
     nbytes = dtypes.lookup(c.element).bytes
     if nbytes == 1 and c.layout != "nt":
         return f"wgmma of {c.element} takes K along the rows of both operands, layout nt, found {c.layout}"
@@ -81,6 +85,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
         (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
+        (knobs["blocks"] and knobs["split_k"] > 1, "parts of sums are of 32 bits, which threads write: blocks=0"),
+        (knobs["split_k"] > max(1, -(-c.k // k)), f"split_k={knobs['split_k']} parts of {-(-c.k // k)} steps"),
         (c.layout[1] == "n" and wave_n % width, f"wave_n={wave_n} is no multiple of {width}, a row of B's tile"),
     )
     broken = next((words for holds, words in rules if holds), None)
@@ -123,17 +129,11 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """Full knobs by the written rule, with those that are given.
 
     The tile that takes the fewest rounds of all SMs, each as long as its multiply-adds and its edges, which are read
-    from workgroup memory; warpgroups side by side along M, each with all of the block's columns.
+    from workgroup memory, and into how many parts K is cut where tiles leave SMs idle; warpgroups side by side along M,
+    each with all of the block's columns.
     """
-    c, units = problem.contraction, int(target.facts["compute_units"])
-    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
-
-    def cost(tile: tuple[int, int]) -> int:
-        m, n = tile
-        rounds = -(-(-(-c.m // m) * -(-c.n // n)) // units)
-        return rounds * (m * n + EDGE * (m + n))
-
-    m, n = min(fitting, key=cost)
+    c = problem.contraction
+    m, n, parts = shares(knobs, problem, target)
     nbytes = dtypes.lookup(c.element).bytes
     found = {
         "block_m": m,
@@ -143,13 +143,47 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "raster_m": 16,
         "specialised": True,
         "persistent": 1,
+        "split_k": parts,
         **knobs,
     }
     found = {"wave_n": found["block_n"], **found}
-    found = {"blocks": 0 if unstaged(found["wave_n"], problem) else min(2, found["wave_n"] // COLUMNS), **found}
+    by_threads = found["split_k"] > 1 or unstaged(found["wave_n"], problem)
+    found = {"blocks": 0 if by_threads else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
-    return {"stages": min(max(fitting, default=1), -(-c.k // found["block_k"])), **found}
+    return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
+
+
+def shares(knobs: Knobs, problem: Problem, target: Target) -> tuple[int, int, int]:
+    """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given."""
+    c, units = problem.contraction, int(target.facts["compute_units"])
+    step = int(knobs.get("block_k", ROW_BYTES // dtypes.lookup(c.element).bytes))
+    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
+    given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
+
+    def parts(m: int, n: int) -> range:
+        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
+        first, last = (int(knobs.get("split_k", each)) for each in (1, most))
+        return range(first, last + 1)
+
+    def cost(share: tuple[int, int, int]) -> int:
+        m, n, each = share
+        count = tiles(m, n, problem)
+        made = -(-count * each // units) * -(-c.k // (step * each)) * step * (m * n + EDGE * (m + n))
+        return made + (SECOND + PART * m * n * count * each if each > 1 else 0)
+
+    return min(((m, n, each) for m, n in given for each in parts(m, n)), key=cost)
+
+
+def tiles(block_m: int, block_n: int, problem: Problem) -> int:
+    """Tiles of all matrices of C."""
+    c = problem.contraction
+    return -(-c.m // block_m) * -(-c.n // block_n) * max(c.batch, 1)
+
+
+def work(knobs: Knobs, problem: Problem) -> int:
+    """What workgroups take in turn: all parts of all tiles."""
+    return tiles(knobs["block_m"], knobs["block_n"], problem) * int(knobs["split_k"])
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -158,27 +192,42 @@ def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
         "convert-gpu-to-nvvm{index-bitwidth=64 use-bare-ptr-memref-call-conv=true}"  # nvgpu's indices have 64 bits
     )
     outlined = simt.TO_KERNELS.index("gpu-kernel-outlining") + 1
-    steps = (
+    passes = (
         *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, problem, target),
         *simt.TO_KERNELS[:outlined], "lower-tensor-maps", "gpu.module(convert-nvgpu-to-nvvm)",
         *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST,
     )  # fmt: skip
-    return pipeline.parse(",".join(steps))
+    return pipeline.parse(",".join(passes))
 
 
 def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     """On tensors: tiles of blocks and of warpgroups, the K loop, vectors of a whole warpgroup."""
     m, n, k, wave_m, wave_n = (knobs[name] for name in ("block_m", "block_n", "block_k", "wave_m", "wave_n"))
-    most = max(wave_m * wave_n, wave_m * k, wave_n * k)
+    most, split = max(wave_m * wave_n, wave_m * k, wave_n * k), knobs["split_k"] > 1
     return (
         *(("start-from-zero",) if problem.contraction.accumulates else ()),
         "linalg-fuse-elementwise-ops",
-        f"pad{{tile-sizes={m},{n},{k}}}",
+        f"pad{{tile-sizes={m},{n},{k * knobs['split_k']}}}",
+        *((f"split-reduction{{parts={knobs['split_k']} step={k}}}",) if split else ()),
         f"tile{{mapping=block tile-sizes={m},{n}}}",
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
         f"tile-reduction{{tile-sizes={k}}}",
+        *(simt.DROP_BATCH if problem.contraction.batch or split else ()),
+        *(sum_tiles(n) if split else ()),
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
+        *(("fold-split-reads",) if split else ()),
         "fold-padding-reads",
+        *(("func.func(lower-vector-multi-reduction)",) if split else ()),
+    )
+
+
+def sum_tiles(block_n: int) -> tuple[str, ...]:
+    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has four warps."""
+    columns = gcd(block_n, SUM_COLUMNS)
+    rows = SUM_THREADS * SUM_WIDTH // columns
+    return (
+        f"tile{{mapping=block role=sum tile-sizes={rows},{columns}}}",
+        f"tile{{mapping=thread role=sum tile-sizes=1,{SUM_WIDTH}}}",
     )
 
 
@@ -189,17 +238,19 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         "map-blocks",
         *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
+        *(("map-threads",) if knobs["split_k"] > 1 else ()),
         *persist(knobs, problem, target),
         "promote-tma",
         *ahead(knobs, problem, target),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
         "dynamic-workgroup",
+        *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
     )
 
 
 def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
-    """How the copies run ahead, where there is more than one step."""
-    if problem.contraction.k <= knobs["block_k"]:
+    """How the copies run ahead, where a workgroup has more than one step."""
+    if steps(knobs, problem, target) == 1:
         return ()
     if knobs["specialised"]:
         return (f"warp-specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
@@ -208,8 +259,17 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
 
 def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
-    c, most = problem.contraction, int(knobs["persistent"]) * int(target.facts["compute_units"])
-    tiles = -(-c.m // knobs["block_m"]) * -(-c.n // knobs["block_n"])
-    if not 0 < most < tiles or c.k <= knobs["block_k"]:
-        return ()
-    return (f"persist{{workgroups={-(-tiles // -(-tiles // most))}}}",)
+    each = rounds(knobs, problem, target)
+    return (f"persist{{workgroups={-(-work(knobs, problem) // each)}}}",) if each > 1 else ()
+
+
+def rounds(knobs: Knobs, problem: Problem, target: Target) -> int:
+    """The most tiles, or parts of them, that a workgroup makes."""
+    most = int(knobs["persistent"]) * int(target.facts["compute_units"])
+    return -(-work(knobs, problem) // most) if most else 1
+
+
+def steps(knobs: Knobs, problem: Problem, target: Target) -> int:
+    """The most steps of K, in all its tiles, that a workgroup takes."""
+    depth = knobs["block_k"] * knobs["split_k"]
+    return -(-problem.contraction.k // depth) * rounds(knobs, problem, target)

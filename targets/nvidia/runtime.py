@@ -223,7 +223,8 @@ class Call:
         self.function, self.stream, self.launch = program.functions[launch.kernel], program.stream, launch
         self.held = [parameter(program, launch, index, pointers) for index in range(len(launch.args))]
         self.slots = (ctypes.c_void_p * max(1, len(self.held)))(*(address for address, _ in self.held))
-        self.config = None if launch.cluster == (1, 1, 1) else configured(cu, launch, program.stream)
+        plain = launch.cluster == (1, 1, 1) and not launch.early
+        self.config = None if plain else configured(cu, launch, program.stream)
 
     def enqueue(self) -> None:
         """Puts it on the stream."""
@@ -305,15 +306,18 @@ def encode(cu: Any, tensor: TensorMap, address: int) -> Any:
 
 
 def configured(cu: Any, launch: Launch, stream: Any) -> Any:
-    """A launch configuration with a cluster."""
-    attribute = cu.CUlaunchAttribute()
-    attribute.id = cu.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
-    attribute.value.clusterDim.x, attribute.value.clusterDim.y, attribute.value.clusterDim.z = launch.cluster
+    """A launch configuration with a cluster, or of a launch that may start early."""
+    cluster, early = cu.CUlaunchAttribute(), cu.CUlaunchAttribute()
+    cluster.id = cu.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+    cluster.value.clusterDim.x, cluster.value.clusterDim.y, cluster.value.clusterDim.z = launch.cluster
+    early.id = cu.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+    early.value.programmaticStreamSerializationAllowed = 1
+    attributes = [cluster] * (launch.cluster != (1, 1, 1)) + [early] * launch.early
     config = cu.CUlaunchConfig()
     config.gridDimX, config.gridDimY, config.gridDimZ = launch.grid
     config.blockDimX, config.blockDimY, config.blockDimZ = launch.block
     config.sharedMemBytes, config.hStream = launch.shared_bytes, stream
-    config.attrs, config.numAttrs = [attribute], 1
+    config.attrs, config.numAttrs = attributes, len(attributes)
     return config
 
 

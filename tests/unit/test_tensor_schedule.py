@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lowering import problem, targets
-from lowering.core import Binary, Failure, Problem, Schedule, TensorMap
+from lowering import mlir, problem, targets
+from lowering.core import Binary, Buffer, Failure, Problem, Schedule, TensorMap, Workspace
 from lowering.lower import lower
+from lowering.passes import pipeline
+from lowering.state_check import StateJob, ask
+from lowering.targets import simt
 from lowering.targets.nvidia import matrix, ptx, space
+from lowering.worker import Limits, Worker
 
 CHIP = targets.load("sm_90")
 
@@ -62,6 +66,80 @@ def test_tiles(knobs, layout):
     clean(built(problem.from_shape(512, 768, 512, "bf16", layout=layout), **knobs))
 
 
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+def test_batches(layout):
+    """Maps of three dimensions, boxes of one matrix; the workgroups take the tiles of all of them in turn."""
+    binary = built(problem.from_shape(512, 512, 256, "bf16", layout=layout, batch=64))
+    clean(binary)
+    (launch,) = binary.launches
+    maps = [each for each in launch.args if isinstance(each, TensorMap)]
+    assert {(each.dims[2], each.box[0], each.box[2]) for each in maps} == {(64, 64, 1)}
+    rows = [128 if layout[0] == "n" else 64, 256 if layout[1] == "t" else 64, 64]  # of A, B and C
+    assert sorted(each.box[1] for each in maps) == sorted(rows)
+    assert launch.grid == (128, 1, 1)  # 8 tiles of 64 matrices: 4 rounds
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"specialised": False, "block_m": 128, "block_n": 256},
+        {"specialised": False, "stages": 1},
+        {"blocks": 0, "block_m": 64, "block_n": 64},
+        {"persistent": 0, "block_k": 128},
+        {"split_k": 2},
+    ],
+    ids=lambda knobs: "-".join(map(str, knobs.values())),
+)
+@pytest.mark.parametrize("layout", ["nn", "tt"])
+def test_batches_of_sizes_that_tiles_do_not_divide(layout, knobs):
+    clean(built(problem.from_shape(136, 200, 328, "f16", layout=layout, batch=3), **knobs))
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{}, {"specialised": False}, {"specialised": False, "stages": 1}, {"blocks": 0, "block_m": 64, "block_n": 64}],
+    ids=lambda knobs: "-".join(map(str, knobs.values())),
+)
+def test_k_of_one_step(knobs):
+    """Workgroups make several tiles in turn all the same, and copies run ahead."""
+    of = problem.from_shape(2048, 2056, 64, "bf16", layout="nn")
+    binary = built(of, **knobs)
+    clean(binary)
+    full = space.full(knobs, of, CHIP)
+    (launch,) = binary.launches
+    assert launch.grid[0] <= 132 < matrix.tiles(full["block_m"], full["block_n"], of)
+    assert launch.shared_bytes == matrix.memory(full, 2)
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("shape", [(256, 256, 4096), (200, 136, 1000)])
+def test_parts_of_k(shape, layout):
+    """A launch of as many workgroups as there are parts, whose sums are the workspace of a second."""
+    of = problem.from_shape(*shape, "bf16", layout=layout)
+    binary = built(of, split_k=5, block_m=64, block_n=128)
+    clean(binary)
+    first, second = binary.launches
+    tiles = matrix.tiles(64, 128, of)
+    assert first.grid[0] == 5 * tiles
+    (parts,) = (each for each in first.args if isinstance(each, Workspace))
+    assert parts in second.args
+    assert (first.early, second.early) == (False, True)
+    assert parts.bytes == 5 * tiles * 64 * 128 * 4
+    assert second.grid[0] * 128 * 4 == tiles * 64 * 128  # four columns of a row a thread
+
+
+def test_an_epilogue_follows_the_sum_of_parts():
+    of = problem.from_text(
+        "func.func @f(%a: tensor<128x1024xbf16>, %b: tensor<1024x128xbf16>, %c: tensor<128x128xf32>)"
+        " -> tensor<128x128xf32> {"
+        "%r = linalg.matmul ins(%a, %b : tensor<128x1024xbf16>, tensor<1024x128xbf16>) outs(%c : tensor<128x128xf32>)"
+        " -> tensor<128x128xf32> return %r : tensor<128x128xf32> }", "added",
+    )  # fmt: skip
+    first, second = built(of, split_k=4).launches
+    assert Buffer(2) not in first.args
+    assert Buffer(2) in second.args
+
+
 @pytest.mark.parametrize("shape", [(130, 72, 48), (1000, 1544, 1104), (64, 64, 64), (8, 8, 8), (1, 4096, 4096)])
 def test_sizes_that_tiles_do_not_divide(shape):
     clean(built(problem.from_shape(*shape, "f16", layout="nt")))
@@ -73,7 +151,6 @@ def test_sizes_that_tiles_do_not_divide(shape):
         (problem.from_shape(64, 64, 64, "f32"), "there is no wgmma for f32"),
         (problem.from_shape(64, 64, 68, "f16", layout="nt"), "a row of A has 136 bytes, no multiple of 16"),
         (problem.from_shape(64, 68, 64, "f16", layout="nn"), "a row of B has 136 bytes, no multiple of 16"),
-        (problem.from_shape(64, 64, 64, "f16", batch=4), "tensor copies are of operands that are matrices"),
     ],
 )
 def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
@@ -99,7 +176,9 @@ def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
         ({"block_m": 128, "block_n": 256, "stages": 5}, "279552 bytes of workgroup memory, of 232448"),
         ({"block_m": 256, "block_n": 256, "wave_m": 64, "wave_n": 256}, "640 threads of 168 registers, of 65536"),
         ({"block_m": 64, "block_n": 192, "wave_n": 96, "blocks": 1, "block_k": 64}, "wave_n=96 is no multiple of 64"),
-        ({"split_k": 3}, "there is no knob 'split_k' for matrix cores"),
+        ({"split_k": 17}, "split_k=17 parts of 16 steps"),
+        ({"split_k": 2, "blocks": 1}, "parts of sums are of 32 bits, which threads write: blocks=0"),
+        ({"stream_k": 3}, "there is no knob 'stream_k' for matrix cores"),
     ],
 )
 def test_illegal_knobs_have_a_reason(knobs, reason):
@@ -171,3 +250,52 @@ def test_the_rule_takes_tiles_that_fill_their_rounds(size, tile):
     """288 tiles of 128x256 are 2.2 rounds of 132 SMs, 384 of 128x192 are 2.9."""
     found = space.default(problem.from_shape(size, size, size, "bf16", layout="nt"), CHIP)
     assert (found["block_m"], found["block_n"]) == tile
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts"),
+    [
+        ((256, 256, 65536), 32),
+        ((512, 512, 8192), 8),
+        ((512, 512, 512), 1),
+        ((2048, 2048, 65536), 1),
+        ((64, 64, 512), 1),
+    ],
+)
+def test_the_rule_cuts_k_where_tiles_leave_sms_idle(shape, parts):
+    """Tiles that fill the chip stay whole, however deep, and so does a K that a second launch would not pay for."""
+    of = problem.from_shape(*shape, "bf16", layout="nt")
+    found = space.default(of, CHIP)
+    assert found["split_k"] == parts
+    assert matrix.work(found, of) <= 132
+
+
+def test_the_rule_counts_the_tiles_of_all_batches():
+    found = space.default(problem.from_shape(512, 512, 512, "bf16", layout="nt", batch=64), CHIP)
+    assert (found["block_m"], found["block_n"], found["split_k"]) == (128, 256, 1)
+
+
+PARTS = (
+    "pad{tile-sizes=8,8,48}",
+    "split-reduction{parts=3 step=16}",
+    "tile{mapping=block tile-sizes=8,8}",
+    "tile-reduction{tile-sizes=16}",
+    *simt.DROP_BATCH,
+    "tile{mapping=block role=sum tile-sizes=4,8}",
+    "tile{mapping=thread role=sum tile-sizes=1,4}",
+    "vectorize,func.func(lower-vector-multi-reduction)",
+    "fold-split-reads",
+    "fold-padding-reads",
+)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_every_step_that_cuts_k_is_right_on_a_cpu(batch):
+    of = problem.from_shape(10, 12, 104, "f32", layout="nt", batch=batch)
+    module, host = mlir.parse(of.ir), targets.this_machine()
+    with Worker(Limits(seconds=60)) as worker:
+        for steps in PARTS:
+            for step in pipeline.parse(steps).passes:
+                step.apply(module)
+            verdict = ask(worker, StateJob(mlir.text(module), of, host))
+            assert verdict.word == "right", (steps, verdict)
