@@ -4,8 +4,8 @@ usage: python scripts/bench_sm90.py [--rows TEXT ...] [--json scripts/results/h2
 
 Needs an NVIDIA GPU with torch (for the data and Triton). Every row is the target's default schedule, taken through the
 one loop (witness with every check, then full size: integers, random numbers against their bound, poison, guard bands);
-the very image that was verified is then timed in a process of its own: normal random data, the L2 overwritten before
-every call, each contender once a round in random order, medians of at least 30 rounds. cuBLASLt runs the fastest of all
+the very image that was verified is then timed in a process of its own: normal random data, a cold L2 for every call,
+each contender once a round in random order, medians of at least 30 rounds. cuBLASLt runs the fastest of all
 algorithms that its heuristic offers, chosen in the same process by the same protocol; Triton a tiled product tuned over
 its configurations. `--rows` does those whose name has the text (`bf16 4096`), and merges them into the file, of which
 sm90_table.py makes the table.

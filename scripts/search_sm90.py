@@ -5,8 +5,8 @@ usage: python scripts/search_sm90.py --problems "bf16 4096x4096x4096 nn" ... [--
 
 First every legal tile with the default's other knobs, then each other knob changed at the three best tiles, then pairs
 of those changes that helped: at most `--budget` candidates a problem. Whatever is timed was verified with every check
-on its witness; the winner is verified at full size too, timed once more beside the default and cuBLASLt (the L2
-overwritten before each call, medians), and written (to targets/sm_90.best.toml) where it is more than a per cent faster
+on its witness; the winner is verified at full size too, timed once more beside the default and cuBLASLt (with a
+cold L2, medians), and written (to targets/sm_90.best.toml) where it is more than a per cent faster
 than what the default's rule says. `--only` times these knobs beside the default, and searches nothing.
 """
 
@@ -250,7 +250,8 @@ def main() -> int:
                 asked = [tomllib.loads("\n".join(setting(word) for word in each.split())) for each in given.only]
                 for knobs in asked:
                     reason = space.illegal(knobs, task, CHIP)
-                    print(*([f"{text}: {name(knobs)}: illegal: {reason}"] if reason else []), sep="\n")
+                    if reason is not None:
+                        print(f"{text}: {name(knobs)}: illegal: {reason}")
                 chosen = [start, *legal(task, asked)]
             else:
                 ranked = search(task, builders, given.budget)
@@ -272,7 +273,8 @@ def main() -> int:
 def setting(word: str) -> str:
     """`stages=3` as TOML has it."""
     key, _, value = word.partition("=")
-    return f"{key} = {value.lower() if value in ('True', 'False') else value}"
+    plain = value.isdigit() or value.lower() in ("true", "false")
+    return f"{key} = {value.lower()}" if plain else f'{key} = "{value}"'
 
 
 if __name__ == "__main__":
