@@ -43,6 +43,7 @@ from lowering.passes.gpu.promote import Promote
 from lowering.passes.gpu.rasterise import Rasterise
 from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
+from lowering.passes.gpu.swap_operands import SwapOperands
 from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
@@ -109,6 +110,7 @@ TABLE: tuple[type[Pass], ...] = (
     PromoteTma,
     Ring,
     WarpSpecialise,
+    SwapOperands,
     Wgmma,
     DependentLaunches,
     DynamicWorkgroup,

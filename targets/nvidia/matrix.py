@@ -24,12 +24,13 @@ from lowering.targets.space import Knob
 Knobs = Mapping[str, Any]
 
 KNOBS: tuple[Knob, ...] = (
-    Knob("block_m", (128, 64, 256, 192), "rows of C a workgroup makes"),
+    Knob("block_m", (128, 64, 256, 192, 32, 16, 8), "rows of C a workgroup makes"),
     Knob("block_n", (256, 128, 64, 192, 32), "columns of C a workgroup makes"),
     Knob("block_k", (64, 128, 256), "depth of a step of the K loop, and of the tiles in workgroup memory"),
-    Knob("wave_m", (64, 128), "rows of C a warpgroup keeps"),
+    Knob("wave_m", (64, 128, 32, 16, 8), "rows of C a warpgroup keeps"),
     Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
-    Knob("stages", (4, 3, 2, 1, 5, 6, 7), "places of each tile: tensor copies run so many steps ahead, less one"),
+    Knob("swap", (False, True), "the 64 rows of wgmma run along N, its columns along M"),
+    Knob("stages", (4, 3, 2, 1, 5, 6, 7, 8, 12, 16, 24), "places of each tile: tensor copies run so many steps ahead, less one"),
     Knob("specialised", (True, False), "the copies have a warpgroup of their own"),
     Knob(
         "blocks",
@@ -75,12 +76,15 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     nbytes = dtypes.lookup(c.element).bytes
     m, n, k, wave_m, wave_n = (int(knobs[name]) for name in ("block_m", "block_n", "block_k", "wave_m", "wave_n"))
     width = ROW_BYTES // nbytes
+    sides = [("wave_m", wave_m), ("wave_n", wave_n)]
+    (tall, high), (flat, wide) = reversed(sides) if knobs["swap"] else sides
     waves, tile = m // wave_m * (n // wave_n), m * n // max(1, m // wave_m * (n // wave_n)) // LANES
     rules = (
         (m % wave_m, f"block_m={m} is no multiple of wave_m={wave_m}"),
         (n % wave_n, f"block_n={n} is no multiple of wave_n={wave_n}"),
-        (wave_m % ROWS, f"wave_m={wave_m} is no multiple of {ROWS}, the rows of wgmma"),
-        (wave_n % 8 or wave_n > MOST_COLUMNS, f"wave_n={wave_n}: wgmma has 8, 16, .. {MOST_COLUMNS} columns"),
+        (high % ROWS, f"{tall}={high} is no multiple of {ROWS}, the rows of wgmma"),
+        (wide % 8 or wide > MOST_COLUMNS, f"{flat}={wide}: wgmma has 8, 16, .. {MOST_COLUMNS} columns"),
+        (knobs["swap"] and knobs["blocks"], "with swap=true threads write the results: blocks=0"),
         (k % width, f"block_k={k} is no multiple of {width}, the elements of {ROW_BYTES} bytes"),
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
@@ -143,11 +147,12 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "raster_m": 16,
         "specialised": True,
         "persistent": 1,
+        "swap": False,
         "split_k": parts,
         **knobs,
     }
     found = {"wave_n": found["block_n"], **found}
-    by_threads = found["split_k"] > 1 or unstaged(found["wave_n"], problem)
+    by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
     found = {"blocks": 0 if by_threads else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
@@ -242,6 +247,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *persist(knobs, problem, target),
         "promote-tma",
         *ahead(knobs, problem, target),
+        *(("swap-operands",) if knobs["swap"] else ()),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
         "dynamic-workgroup",
         *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
