@@ -43,8 +43,8 @@ from lowering.passes.gpu.promote import Promote
 from lowering.passes.gpu.rasterise import Rasterise
 from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
-from lowering.passes.gpu.swap_operands import SwapOperands
 from lowering.passes.gpu.swizzle import Swizzle
+from lowering.passes.gpu.transpose_product import TransposeProduct
 from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
@@ -110,7 +110,7 @@ TABLE: tuple[type[Pass], ...] = (
     PromoteTma,
     Ring,
     WarpSpecialise,
-    SwapOperands,
+    TransposeProduct,
     Wgmma,
     DependentLaunches,
     DynamicWorkgroup,

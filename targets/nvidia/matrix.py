@@ -30,7 +30,11 @@ KNOBS: tuple[Knob, ...] = (
     Knob("wave_m", (64, 128, 32, 16, 8), "rows of C a warpgroup keeps"),
     Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
     Knob("swap", (False, True), "the 64 rows of wgmma run along N, its columns along M"),
-    Knob("stages", (4, 3, 2, 1, 5, 6, 7, 8, 12, 16, 24), "places of each tile: tensor copies run so many steps ahead, less one"),
+    Knob(
+        "stages",
+        (4, 3, 2, 1, 5, 6, 7, 8, 12, 16),
+        "places of each tile: tensor copies run so many steps ahead, less one",
+    ),
     Knob("specialised", (True, False), "the copies have a warpgroup of their own"),
     Knob(
         "blocks",
@@ -247,7 +251,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *persist(knobs, problem, target),
         "promote-tma",
         *ahead(knobs, problem, target),
-        *(("swap-operands",) if knobs["swap"] else ()),
+        *(("transpose-product",) if knobs["swap"] else ()),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
         "dynamic-workgroup",
         *(("dependent-launches",) if knobs["split_k"] > 1 else ()),

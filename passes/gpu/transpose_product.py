@@ -19,10 +19,10 @@ from lowering.mlir import ir
 
 
 @dataclass(frozen=True)
-class SwapOperands(Pass):
+class TransposeProduct(Pass):
     """Takes the one vector.contract there is; twice is as good as not at all."""
 
-    name: ClassVar[str] = "swap-operands"
+    name: ClassVar[str] = "transpose-product"
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
