@@ -18,7 +18,6 @@ import itertools
 import os
 import sys
 import threading
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from lowering.core import Binary, Problem
 from lowering.targets import best
 from lowering.targets.nvidia import rivals, runtime, space
 from lowering.targets.nvidia.rounds import Contender, Rounds
+from lowering.targets.space import chosen
 from lowering.witness import witness_of
 from lowering.worker import Limits, Worker
 
@@ -247,20 +247,20 @@ def main() -> int:
             task = load(text)
             start = space.by_rule({}, task, CHIP)
             if given.only is not None:
-                asked = [tomllib.loads("\n".join(setting(word) for word in each.split())) for each in given.only]
+                asked = [chosen([each], space.KNOBS) for each in given.only]
                 for knobs in asked:
                     reason = space.illegal(knobs, task, CHIP)
                     if reason is not None:
                         print(f"{text}: {name(knobs)}: illegal: {reason}")
-                chosen = [start, *legal(task, asked)]
+                wanted = [start, *legal(task, asked)]
             else:
                 ranked = search(task, builders, given.budget)
                 good = sum(each.binary is not None for _, each in ranked)
                 print(f"{text}: {good} of {len(ranked)} candidates verified on the witness")
                 for reason in sorted({each.reason for _, each in ranked if each.reason})[:3]:
                     print(f"{text}: not verified: {reason[:160]}")
-                chosen = [start, *(each.knobs for _, each in ranked[:FINALISTS] if each.knobs != start)]
-            entry = report(text, task, [Candidate(knobs) for knobs in chosen], builders)
+                wanted = [start, *(each.knobs for _, each in ranked[:FINALISTS] if each.knobs != start)]
+            entry = report(text, task, [Candidate(knobs) for knobs in wanted], builders)
             if entry is not None:
                 kept.append(entry)
         builders.close()
@@ -268,13 +268,6 @@ def main() -> int:
         command = ["python", "scripts/search_sm90.py", *sys.argv[1:]]
         best.write(given.write, kept, runtime.device_name(), command)
     return 0
-
-
-def setting(word: str) -> str:
-    """`stages=3` as TOML has it."""
-    key, _, value = word.partition("=")
-    plain = value.isdigit() or value.lower() in ("true", "false")
-    return f"{key} = {value.lower()}" if plain else f'{key} = "{value}"'
 
 
 if __name__ == "__main__":
