@@ -32,7 +32,7 @@ class Family:
 
     @property
     def space(self) -> Any:
-        """The module with KNOBS, illegal, default, full and schedule."""
+        """The module with KNOBS, illegal, default, full, ladder and schedule."""
         return importlib.import_module(f"lowering.targets.{self.name}.space")
 
     @property
