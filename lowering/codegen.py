@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -126,12 +127,28 @@ def check_lowered(module: Any, family: Family) -> None:
     known = ("llvm", family.dialect)
     left = mlir.walk(module, lambda op: op.name.split(".")[0] not in known and op.name != "builtin.module")
     if not left:
+        check_inline(module, family)
         return
     op = next((op for op in left if op.name != "builtin.unrealized_conversion_cast"), left[0])
     taker = TAKERS.get(op.name.split(".")[0])
     advice = f"; {taker} should have taken it" if taker else ""
     many = f" (and {len(left) - 1} more ops)" if len(left) > 1 else ""
     raise BuildError(f"'{op.name}' is left unlowered{many}{advice}", where=place(op), log=str(op))
+
+
+def check_inline(module: Any, family: Family) -> None:
+    """Raises BuildError for an op of the family's dialect that has no intrinsic: MLIR crashes on its translation."""
+    own = mlir.walk(module, lambda op: op.name.split(".")[0] == family.dialect)
+    if not own or not family.inline:
+        return
+    copy = mlir.clone(module)
+    mlir.run(copy, family.inline)
+    kept = Counter(op.name for op in mlir.walk(copy, lambda op: True))
+    left = [op for op in own if kept[op.name] < sum(each.name == op.name for each in own)]
+    if left:
+        many = f" (and {len(left) - 1} more ops)" if len(left) > 1 else ""
+        reason = f"'{left[0].name}' is left unlowered{many}; {family.inline} should have taken it"
+        raise BuildError(reason, where=place(left[0]), log=str(left[0]))
 
 
 def place(op: Any) -> str:

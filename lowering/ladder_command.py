@@ -108,9 +108,14 @@ def climbed(
 ) -> tuple[RungRecord, ...]:
     """The rungs with what became of each, the lowest first: every one is a run of the one loop."""
     proposals = tuple(Proposal(each.schedule, dict(each.knobs)) for each in steps if each.schedule is not None)
-    records = search.run(problem, target, Rungs(proposals), replace(options, budget=len(proposals)), on_step)
-    for record in records:
+    names = iter([each.name for each in steps if each.schedule is not None])
+
+    def told(record: store.Record) -> None:
         (Path(record.folder) / "report.md").write_text(report.markdown(record))
+        print(f"{next(names)}: {short(record)}", file=sys.stderr, flush=True)
+
+    whole = replace(options, budget=len(proposals))
+    records = search.run(problem, target, Rungs(proposals), whole, on_step, told)
     done, space = iter(records), FAMILIES[target.family].space
     found: list[RungRecord] = []
     for each in steps:
@@ -119,6 +124,14 @@ def climbed(
             continue
         found.append(ladder_record.built(each, next(done), predicted(space, each, problem, target)))
     return tuple(found)
+
+
+def short(record: store.Record) -> str:
+    """What came of a run in a line, and how long that took."""
+    rate = f", {record.problem.flops / record.timing.hot / 1e12:.3g} TFLOP/s" if record.timing else ""
+    failed = f": {record.failure.reason}" if record.failure else ""
+    spent = ", ".join(f"{name} {report.duration(seconds)}" for name, seconds in record.seconds.items())
+    return f"{record.outcome.split(':')[0]}{failed}{rate} ({spent})"
 
 
 def predicted(space: Any, step: Step, problem: Problem, target: Target) -> Prediction | None:
