@@ -132,6 +132,17 @@ def test_a_stray_cast_is_named_last() -> None:
         codegen.build(state, (), load("gfx942"))
 
 
+def test_what_only_inline_assembly_can_write_is_named_with_its_pass() -> None:
+    """MLIR's translation dies of these."""
+    state = mlir.parse(
+        """module { func.func @main() { return } gpu.module @k { llvm.func @f(%b: !llvm.ptr<3>, %x: i32) {
+        nvvm.mbarrier.try_wait.parity %b, %x, %x : !llvm.ptr<3>, i32, i32
+        llvm.return } } }"""
+    )
+    with pytest.raises(BuildError, match=r"'nvvm.mbarrier.try_wait.parity' is left .*; convert-nvvm-to-llvm should"):
+        codegen.build(state, (), load("sm_90"))
+
+
 def test_the_other_familys_intrinsics_are_unlowered_too() -> None:
     with pytest.raises(BuildError, match=r"'rocdl\.\w+(\.\w+)*' is left unlowered"):
         codegen.build(lowered(source("matmul_gpu"), "gfx942"), MATMUL, load("sm_90"))
