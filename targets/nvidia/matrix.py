@@ -263,7 +263,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *ahead(knobs, problem, target),
         *(("transpose-product",) if knobs["swap"] else ()),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
-        "dynamic-workgroup",
+        f"dynamic-workgroup{{most={target.facts['shared_dynamic_max']}}}",
         *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
     )
 

@@ -217,6 +217,37 @@ def test_the_rule_is_legal():
                 assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, layout)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"warp-specialise{stages=3}": "warp-specialise{stages=9}"},
+            "147456 + 294912 + 32768 = 475136 bytes of workgroup memory (9x128x64xbf16, 9x256x64xbf16, 2x2x64x64xbf16),"
+            " of 232448",
+        ),
+        ({"warp-specialise{stages=3}": "ring{stages=5}"}, "of 232448"),
+        (
+            {"=64,256}": "=128,256}", "most=16384": "most=32768"},
+            "128x256 results of 128 threads take 256 registers of each, of 255",
+        ),
+        (
+            {"=128,256": "=256,256", "{stages=3}": "{stages=2}"},
+            "256x256 results of a workgroup take 65536 registers, of 65536 with all others",
+        ),
+    ],
+)
+def test_a_schedule_that_takes_more_than_there_is_is_refused_before_it_is_compiled(changes, reason):
+    of = problem.from_shape(512, 512, 1024, "bf16", layout="nt")
+    text = str(space.schedule({"block_m": 128, "block_n": 256, "stages": 3}, of, CHIP))
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    outcome = lower(of, pipeline.parse(text), CHIP).outcome
+    assert isinstance(outcome, Failure)
+    assert (outcome.stage, outcome.kind) == ("lower", "resources")
+    assert reason in outcome.reason
+
+
 # --- what can be left out or exchanged: scripts/check_orders.py runs the binaries on a device -------------------------
 
 TILE = {"block_m": 64, "block_n": 64}
