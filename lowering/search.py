@@ -96,6 +96,8 @@ def candidate(
     began = time.perf_counter()
     result = worker.call(evaluate, job, on_step)
     outcome = result if isinstance(result, Outcome) else fallen(result, proposal, folder)
+    if outcome.failure is not None and outcome.failure.kind == "crash":
+        worker.close()  # a device's fault takes the context of its process along: the next candidate gets a new one
     outcome = replace(outcome, seconds={**outcome.seconds, "total": time.perf_counter() - began})
     record = to_record(number, folder, problem, small, target, proposer, proposal, options, outcome)
     store.write_record(record, folder)
