@@ -18,7 +18,7 @@ def text(record: LadderRecord) -> str:
 def markdown(record: LadderRecord) -> str:
     """report.md."""
     head = (f"# Ladder {record.run}: {record.problem} on {record.target}", f"    {record.command}")
-    return "\n\n".join((*head, *markdown_sections(sections(record)))) + "\n"
+    return "\n\n".join((*head, *markdown_sections(sections(record, named=True)))) + "\n"
 
 
 def exit_code(record: LadderRecord) -> int:
@@ -26,8 +26,8 @@ def exit_code(record: LadderRecord) -> int:
     return 1 if any(rung.reason or rung.outcome.startswith("WRONG") for rung in record.rungs) else 0
 
 
-def sections(record: LadderRecord) -> Iterator[Section]:
-    """The table of all rungs, then each with what changed and why."""
+def sections(record: LadderRecord, named: bool = False) -> Iterator[Section]:
+    """The table of all rungs, then each with what changed and why; `named`: under its name, not only its number."""
     yield Section("problem", (f"{record.problem}, for {record.target}",))
     yield Section("rungs", tuple(remarks(record)), *table(record))
     known: tuple[str, ...] = ()
@@ -35,10 +35,12 @@ def sections(record: LadderRecord) -> Iterator[Section]:
         if rung.skipped:
             continue
         new = tuple(f"{rung.word}: {line}" for line in rung.counted if line not in known)
-        yield Section(str(number), (*step(rung), *new))
+        first, *others = step(rung)
+        title, lines = (f"{number}. {first}", others) if named else (str(number), [first, *others])
+        yield Section(title, (*lines, *new))
         known = rung.counted or known
         if rung.bounds:
-            yield Section(f"{number}, predicted", rung.bounds, detail=True)
+            yield Section("predicted", rung.bounds, detail=True)
         yield Section("text", (rung.schedule,), detail=True)
     yield Section("files", (f"{record.folder} (ladder.json, report.md; run/N: the states and the binary of a rung)",))
     yield Section("toolchain", (", ".join(f"{k} {v}" for k, v in record.toolchain.items()),), detail=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -23,7 +24,6 @@ from lowering import dtypes, problem, search, targets, toolchain
 from lowering.agent.default import Default
 from lowering.core import Problem
 from lowering.store import Record
-from lowering.targets.nvidia.runtime import device_name
 
 SHAPES = (
     "1x1x1", "7x5x3", "128x128x128", "1000x333x77", "1000x1544x1104", "4095x4097x31", "3x65x130x70", "64x80x96+C",
@@ -115,6 +115,15 @@ def show(rows: Iterable[dict[str, object]]) -> None:
     for r in rows:
         if r["reason"]:
             print(f"{r['problem']} {r['dtype']} {r['layout']}: {r['reason']}")
+
+
+def device_name() -> str:
+    """The GPU and its driver, as nvidia-smi says; empty where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from lowering.core import Failure, Problem, Schedule, Target
 from lowering.lower import lower, split
 from lowering.passes import pipeline
 from lowering.targets.families import FAMILIES
-from lowering.targets.nvidia.runtime import device_name
+from lowering.targets.nvidia.runtime import Cuda, device_name
 from lowering.targets.space import chosen
 
 
@@ -119,16 +119,17 @@ def main() -> int:
         changes = [case.change for case in cases if case.digest == each["digest"]]
         each["changes"] = changes
         print(f"{each['digest']} {each['outcome']}: {len(changes)} schedules, first {changes[0]}; {each['reason']}")
+    device = "this machine" if Cuda().unavailable() else device_name()
     good = sum(str(each["outcome"]).startswith("verified") for each in binaries)
     optional = sum(1 for case in cases if case.alone and case.digest)
     print(
-        f"{good} of {len(binaries)} binaries verified on {device_name() or 'this machine'}; {len(cases)} schedules, "
+        f"{good} of {len(binaries)} binaries verified on {device}; {len(cases)} schedules, "
         f"{sum(1 for case in cases if case.refused)} refused; {optional} steps can be left out"
     )
     if given.json:
         content = {
             "versions": toolchain.versions(),
-            "device": device_name(),
+            "device": device,
             "target": target.name,
             "problem": of.name,
             "schedule": str(schedule),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -332,12 +331,3 @@ def load_module(cu: Any, binary: Binary) -> Any:
         return module
     words = log.split(b"\0", 1)[0].decode(errors="replace").strip().splitlines()
     raise DeviceError(f"{code.name}{': ' + words[0] if words else ''}", code.name in STICKY)
-
-
-def device_name() -> str:
-    """The GPU and its driver, as nvidia-smi says; empty where there is none."""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
