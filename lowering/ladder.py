@@ -61,7 +61,7 @@ def descent(problem: Problem, target: Target, given: Knobs) -> list[tuple[str, d
     space = FAMILIES[target.family].space
     knobs = space.full(given, problem, target)
     found: list[tuple[str, dict[str, Any]]] = []
-    for rung in reversed(space.ladder(problem)):
+    for rung in reversed(space.ladder(knobs)):
         found.append((rung.name, knobs))
         knobs = space.full(rung.below(knobs), problem, target)
     return found[::-1]

@@ -49,9 +49,9 @@ def default(problem: Problem, target: Target) -> dict[str, Any]:
     return full({}, problem, target)
 
 
-def ladder(problem: Problem) -> tuple[Rung, ...]:
-    """The steps from a naive schedule to the default."""
-    return simt.LADDER if matrix.possible(problem) else (*simt.LADDER, *matrix.LADDER)
+def ladder(full_knobs: Knobs) -> tuple[Rung, ...]:
+    """The steps from a naive schedule to one with these knobs."""
+    return simt.LADDER if full_knobs["cores"] == "vector" else (*simt.LADDER, *matrix.LADDER)
 
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:

@@ -62,8 +62,8 @@ def lanes(problem: Problem, target: Target) -> int:
     return vector_bits(target) // dtypes.lookup(problem.contraction.accumulator).bits
 
 
-def ladder(problem: Problem) -> tuple[Rung, ...]:
-    """The steps from a naive schedule to the default, the same for every problem."""
+def ladder(full_knobs: Knobs) -> tuple[Rung, ...]:
+    """The steps from a naive schedule to one with these knobs: always the same."""
     return LADDER
 
 

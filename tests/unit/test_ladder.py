@@ -95,6 +95,11 @@ def test_what_is_illegal_is_skipped_with_the_reason():
     assert not found["matrix cores"].changes
 
 
+def test_the_ladder_is_that_of_the_cores():
+    assert [*rungs("sm_90", 4096, "bf16", cores="vector")] == [*rungs("sm_90", 4096, "f32")]
+    assert [*rungs("sm_90", 4096, "bf16")][:3] == [*rungs("sm_90", 4096, "f32")]
+
+
 def test_given_knobs_are_those_of_the_highest_rung():
     found = rungs("sm_90", 4096, "bf16", stages=3)
     assert found["neighbours share operands"].knobs["stages"] == 3
