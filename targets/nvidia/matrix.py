@@ -54,6 +54,7 @@ LADDER: tuple[Rung, ...] = (
     Rung("results by tensor copies", {"blocks": 0}),
     Rung("workgroups that stay", {"persistent": 0}),
     Rung("neighbours share operands", {"raster_m": 1}),
+    Rung("parts of K", {"split_k": 1}),
 )
 TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 EDGE = (

@@ -84,7 +84,13 @@ def test_sentences_of_ours_and_of_upstream():
 def test_what_a_small_problem_has_no_use_for_is_skipped():
     found = rungs("sm_90", 512, "bf16")  # tiles of 64x64, fewer than SMs
     idle = [name for name, each in found.items() if each.skipped == "it changes nothing here"]
-    assert idle == ["larger tiles", "a wider tile", "more warpgroups", "workgroups that stay"]
+    assert idle == ["larger tiles", "a wider tile", "more warpgroups", "workgroups that stay", "parts of K"]
+
+
+def test_what_only_a_few_problems_need_is_a_rung_of_theirs():
+    deep = ladder(problem.from_shape(128, 256, 8192, "bf16", layout="nt"), targets.load("sm_90"), {})
+    assert deep[-1].name == "parts of K"
+    assert any(change.startswith("+ split-reduction{parts=") for change in deep[-1].changes)
 
 
 def test_what_is_illegal_is_skipped_with_the_reason():
