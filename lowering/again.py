@@ -1,17 +1,17 @@
-"""`lower report`: a run, a graph or a bisection again, from its record alone."""
+"""`lower report`: a run, a graph, a bisection or a ladder again, from its record alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lowering import bisect_record, bisect_report, graph_record, graph_report, report
+from lowering import bisect_record, bisect_report, graph_record, graph_report, ladder_record, ladder_report, report
 from lowering.store import latest
 
 
 def main(run: str, runs: Path, form: str) -> int:
     """Prints a report as text, markdown or json; the exit code is that of the command that made it.
 
-    `last` is what was finished last, a run, a graph or a bisection.
+    `last` is what was finished last, a run, a graph, a bisection or a ladder.
     """
     if run == "last" and (newest := latest(runs)) is not None:
         run = str(newest)
@@ -20,6 +20,8 @@ def main(run: str, runs: Path, form: str) -> int:
             return graph(folder, form)
         if (folder / bisect_record.FILE).is_file():
             return bisection(folder, form)
+        if (folder / ladder_record.FILE).is_file():
+            return ladder(folder, form)
     return report.main(run, runs, form)
 
 
@@ -37,3 +39,11 @@ def bisection(folder: Path, form: str) -> int:
     forms = {"text": bisect_report.text, "markdown": bisect_report.markdown, "json": bisect_record.as_json}
     print(forms[form](record))
     return bisect_report.exit_code(record)
+
+
+def ladder(folder: Path, form: str) -> int:
+    """A ladder's report."""
+    record = ladder_record.read(folder)
+    forms = {"text": ladder_report.text, "markdown": ladder_report.markdown, "json": ladder_record.as_json}
+    print(forms[form](record))
+    return ladder_report.exit_code(record)

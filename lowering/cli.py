@@ -94,6 +94,10 @@ OUT_DTYPE = typer.Option(help="Element type of the result.", show_default="that 
 LAYOUT = typer.Option(help="nn, nt, tn or tt: how A and B are stored.", show_default="nn")
 KNOBS = typer.Option(help="Knobs of the target's space, as block_m=128; several, or one after another in quotes.")
 STRICT = typer.Option("--strict-semantics", help="Keep MLIR's f16 or bf16 accumulation.")
+VERIFY = typer.Option(help="How far to check: full, witness, none; auto is full, of large emulated problems a sample.")
+EXECUTOR = typer.Option(help="What runs the binary: cpu, cuda, hip, emulator.", show_default="a device, else emulator")
+TIME = typer.Option(help="Time the binary after it is verified.")
+SEED = typer.Option(help="Of the random inputs.")
 RUNS = typer.Option(help="Where the run folders are.")
 OUTPUT = typer.Option("-o", "--output", help="Write here instead of to stdout.")
 
@@ -126,15 +130,9 @@ def main_job(
     emit: Annotated[str, typer.Option(help="Print mlir, llvm, asm, obj, hsaco, ptx or cubin instead.")] = "",
     output: Annotated[str, OUTPUT] = "",
     start: Annotated[str, typer.Option("--from", help="Go on from a stored state, runs/7/03-....mlir.")] = "",
-    verify: Annotated[
-        str,
-        typer.Option(help="How far to check: full, witness, none; auto is full, of large emulated problems a sample."),
-    ] = "auto",
-    executor: Annotated[
-        str,
-        typer.Option(help="What runs the binary: cpu, cuda, hip, emulator.", show_default="a device, else emulator"),
-    ] = "",
-    time: Annotated[bool, typer.Option(help="Time the binary after it is verified.")] = True,
+    verify: Annotated[str, VERIFY] = "auto",
+    executor: Annotated[str, EXECUTOR] = "",
+    time: Annotated[bool, TIME] = True,
     runs: Annotated[str, RUNS] = "runs",
     pick: Annotated[
         int, typer.Option(help="Of a torch program: lower only contraction N.", show_default="each in turn")
@@ -142,7 +140,7 @@ def main_job(
     example: Annotated[list[str], typer.Option("--input", help="Of a torch program: an input, as 128x512xf32.")] = [],  # noqa: B006
     strict_semantics: Annotated[bool, STRICT] = False,
     timeout: Annotated[float, typer.Option(help="Seconds a candidate may take.")] = 300.0,
-    seed: Annotated[int, typer.Option(help="Of the random inputs.")] = 0,
+    seed: Annotated[int, SEED] = 0,
 ) -> int:
     """Lowers one problem: build, verify, time, report."""
     words = locals()
@@ -301,6 +299,32 @@ def explain_command(
     from lowering import rank
 
     return rank.explain(rank.Request(**words))
+
+
+@app.command("ladder")
+def ladder_command(
+    source: Annotated[str, SOURCE] = "",
+    target: Annotated[str, TARGET] = "",
+    shape: Annotated[str, SHAPE] = "",
+    dtype: Annotated[str, DTYPE] = "",
+    out_dtype: Annotated[str, OUT_DTYPE] = "",
+    layout: Annotated[str, LAYOUT] = "",
+    strict_semantics: Annotated[bool, STRICT] = False,
+    knobs: Annotated[list[str], KNOBS] = [],  # noqa: B006
+    rungs: Annotated[str, typer.Option(help="Only these, as 4 or 2-5.", show_default="all")] = "",
+    verify: Annotated[str, VERIFY] = "auto",
+    executor: Annotated[str, EXECUTOR] = "",
+    time: Annotated[bool, TIME] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds a rung may take.")] = 300.0,
+    seed: Annotated[int, SEED] = 0,
+    runs: Annotated[str, RUNS] = "runs",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record instead of the report.")] = False,
+) -> int:
+    """Climbs from a naive schedule to the default: each step built, verified, timed, and why it is made."""
+    words = locals()
+    from lowering import ladder_command as command
+
+    return command.main(command.Request(**words))
 
 
 @app.command("bisect")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from lowering import mlir
-from lowering.core import Argument, Binary, Kernel, Launch, Pass, Target
+from lowering.core import Argument, Binary, Kernel, Launch, Pass, Target, TensorMap
 from lowering.float_text import readable
 from lowering.kernel_names import flat_names
 from lowering.launch_plan import read as read_plan
@@ -75,6 +76,8 @@ def generate(module: Any, count: int, target: Target, steps: Sequence[Pass] = ()
     code = device_module(module, target) if family.device else module
     check_lowered(code, family)
     launches = read_plan(module, count) if family.device else ()
+    if any(isinstance(argument, TensorMap) for launch in launches for argument in launch.args):
+        align_shared(code, target.facts["shared_alignment"])
     optimised = optimise(translate(code), target, pick(steps, Llvm))
     level = pick(steps, Codegen).opt
     check_module(optimised, target, launches)
@@ -104,7 +107,7 @@ def device_module(module: Any, target: Target) -> Any:
                     op.attributes["sym_name"] = mlir.ir.StringAttr.get(names[prefix + old])
                 plain.body.append(op.clone())
             copy.erase()
-        external_shared(plain, target.facts.get("shared_dynamic_alignment", 16))
+        external_shared(plain, target.facts.get("shared_alignment", 16))
     if not list(plain.body.operations):
         raise BuildError("the state has no gpu.module: run gpu-kernel-outlining")
     return plain
@@ -115,10 +118,44 @@ def external_shared(module: Any, alignment: int) -> None:
 
     MLIR makes them internal; LLVM then lays them out as empty variables inside the static part, over its neighbours.
     """
-    for op in mlir.walk(module, lambda op: op.name == "llvm.mlir.global"):
-        if str(op.attributes["global_type"]).startswith("!llvm.array<0 x") and op.attributes["addr_space"].value == 3:
+    for op in shared_globals(module):
+        if nbytes(op) == 0:
             op.attributes["linkage"] = mlir.ir.Attribute.parse("#llvm.linkage<external>")
-            op.attributes["alignment"] = mlir.ir.IntegerAttr.get(mlir.ir.IntegerType.get_signless(64), alignment)
+            op.attributes["alignment"] = i64(alignment)
+
+
+def align_shared(module: Any, alignment: int) -> None:
+    """Lets static shared arrays, of which nobody has said where they begin, begin where a tensor copy may write.
+
+    MLIR leaves that to the element's type, and a tensor copy to an odd place faults. Smaller ones than this stay.
+    """
+    with mlir.scope():
+        for op in shared_globals(module):
+            if "alignment" not in op.attributes and nbytes(op) >= alignment:
+                op.attributes["alignment"] = i64(alignment)
+
+
+def shared_globals(module: Any) -> list[Any]:
+    """The arrays in shared memory."""
+    return mlir.walk(
+        module,
+        lambda op: (
+            op.name == "llvm.mlir.global"
+            and op.attributes["addr_space"].value == 3
+            and str(op.attributes["global_type"]).startswith("!llvm.array<")
+        ),
+    )
+
+
+def nbytes(array: Any) -> int:
+    """The size of an array of numbers."""
+    found = re.match(r"!llvm\.array<(\d+) x \D*(\d+)", str(array.attributes["global_type"]))
+    return int(found[1]) * int(found[2]) // 8 if found else 0
+
+
+def i64(value: int) -> Any:
+    """An attribute."""
+    return mlir.ir.IntegerAttr.get(mlir.ir.IntegerType.get_signless(64), value)
 
 
 def check_lowered(module: Any, family: Family) -> None:
@@ -126,12 +163,28 @@ def check_lowered(module: Any, family: Family) -> None:
     known = ("llvm", family.dialect)
     left = mlir.walk(module, lambda op: op.name.split(".")[0] not in known and op.name != "builtin.module")
     if not left:
+        check_inline(module, family)
         return
     op = next((op for op in left if op.name != "builtin.unrealized_conversion_cast"), left[0])
     taker = TAKERS.get(op.name.split(".")[0])
     advice = f"; {taker} should have taken it" if taker else ""
     many = f" (and {len(left) - 1} more ops)" if len(left) > 1 else ""
     raise BuildError(f"'{op.name}' is left unlowered{many}{advice}", where=place(op), log=str(op))
+
+
+def check_inline(module: Any, family: Family) -> None:
+    """Raises BuildError for an op of the family's dialect that has no intrinsic: MLIR crashes on its translation."""
+    own = mlir.walk(module, lambda op: op.name.split(".")[0] == family.dialect)
+    if not own or not family.inline:
+        return
+    copy = mlir.clone(module)
+    mlir.run(copy, family.inline)
+    kept = Counter(op.name for op in mlir.walk(copy, lambda op: True))
+    left = [op for op in own if kept[op.name] < sum(each.name == op.name for each in own)]
+    if left:
+        many = f" (and {len(left) - 1} more ops)" if len(left) > 1 else ""
+        reason = f"'{left[0].name}' is left unlowered{many}; {family.inline} should have taken it"
+        raise BuildError(reason, where=place(left[0]), log=str(left[0]))
 
 
 def place(op: Any) -> str:
@@ -257,7 +310,7 @@ def refusal(kernel: Kernel, launch: Launch, built_for: int | None, facts: Mappin
         return f"is launched with {threads} threads a workgroup, of at most {most}"
     shared, limit = kernel.shared_bytes or 0, facts.get("shared_dynamic_max")
     if launch.shared_bytes:
-        alignment = facts.get("shared_dynamic_alignment", 1)
+        alignment = facts.get("shared_alignment", 1)
         shared = -(-shared // alignment) * alignment + launch.shared_bytes
     if limit is not None and shared > limit:
         return f"takes {shared} bytes of shared memory, of {limit}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from lowering.ir_diff import ir_diff, nameless
 from lowering.op_counts import count_changes
@@ -96,12 +97,13 @@ def begun(run: Run, other: Run) -> Run:
 
 # --- alignment --------------------------------------------------------------------------------------------------------
 
-Score = Callable[[State, State], int]
-Pair = tuple[State | None, State | None]
+Item = TypeVar("Item")
 
 
-def paired(a: Sequence[State], b: Sequence[State], score: Score) -> Iterator[Pair]:
-    """All states in order, those alone with a None, such that the scores of the pairs add up to the most."""
+def paired(
+    a: Sequence[Item], b: Sequence[Item], score: Callable[[Item, Item], int]
+) -> Iterator[tuple[Item | None, Item | None]]:
+    """All of both in order, those alone with a None, such that the scores of the pairs add up to the most."""
     best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i in reversed(range(len(a))):
         for j in reversed(range(len(b))):
@@ -127,12 +129,17 @@ def same_state(a: State, b: State) -> int:
 
 def same_pass(a: State, b: State) -> int:
     """Two states of equal passes, or at least of one pass with other options."""
-    return 2 if a.text == b.text else int(name(a) == name(b))
+    return same_text(a.text, b.text)
 
 
-def name(state: State) -> str:
-    """The pass's name, without options."""
-    return re.split(r"[{ ]", state.text, maxsplit=1)[0]
+def same_text(a: str, b: str) -> int:
+    """Two passes' texts that are equal, or at least name one pass."""
+    return 2 if a == b else int(name(a) == name(b))
+
+
+def name(text: str) -> str:
+    """A pass's name, without options."""
+    return re.split(r"[{ ]", text, maxsplit=1)[0]
 
 
 def aligned(a: Run, b: Run) -> Iterator[Step]:

@@ -59,8 +59,12 @@ def run(
     proposer: Proposer,
     options: Options,
     on_step: Callable[[str], None] = lambda _: None,
+    on_record: Callable[[store.Record], None] = lambda _: None,
 ) -> list[store.Record]:
-    """Runs the loop until the budget is spent or the proposer has nothing more to say; every candidate is recorded."""
+    """Runs the loop until the budget is spent or the proposer has nothing more to say; every candidate is recorded.
+
+    `on_step` is told each step before it is done, `on_record` each candidate's record when it is written.
+    """
     records: list[store.Record] = []
     with Worker(options.limits) as worker:
         while len(records) < options.budget:
@@ -69,6 +73,7 @@ def run(
                 break
             for proposal in proposals:
                 records.append(candidate(worker, problem, target, proposer.name, proposal, options, on_step))
+                on_record(records[-1])
     return records
 
 
@@ -91,6 +96,8 @@ def candidate(
     began = time.perf_counter()
     result = worker.call(evaluate, job, on_step)
     outcome = result if isinstance(result, Outcome) else fallen(result, proposal, folder)
+    if outcome.failure is not None and outcome.failure.kind == "crash":
+        worker.close()  # a device's fault takes the context of its process along: the next candidate gets a new one
     outcome = replace(outcome, seconds={**outcome.seconds, "total": time.perf_counter() - began})
     record = to_record(number, folder, problem, small, target, proposer, proposal, options, outcome)
     store.write_record(record, folder)

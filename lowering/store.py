@@ -12,8 +12,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lowering.core import UserError
 
-OTHERS = {"bisect.json": "bisection", "graph.json": "pass graph"}  # what else a folder of `runs` can hold a record of
-OF_ITS_OWN = {"bisection": "", "pass graph": ", and its binaries have runs, under 'run' there"}
+OTHERS = {
+    "bisect.json": "bisection",
+    "graph.json": "pass graph",
+    "ladder.json": "ladder",
+}  # what else a folder of `runs` can hold a record of
+OF_ITS_OWN = {
+    "bisection": "",
+    "pass graph": ", and its binaries have runs, under 'run' there",
+    "ladder": ", and its rungs have runs, under 'run' there",
+}
 
 
 class Value(BaseModel):
@@ -177,7 +185,7 @@ def run_ids(root: Path) -> list[int]:
 
 
 def latest(root: Path) -> Path | None:
-    """The folder of the run, bisection or pass graph that was finished last; None where there is none."""
+    """The folder of the run, bisection, pass graph or ladder that was finished last; None where there is none."""
     files = (file for name in ("record.json", *OTHERS) for file in root.glob(f"*/{name}"))
     newest = max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
     return newest and newest.parent

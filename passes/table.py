@@ -24,6 +24,7 @@ from lowering.passes.common.start_from_zero import StartFromZero
 from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.passes.common.vectorize import Vectorize
+from lowering.passes.faults.device import DropCopy, WildStore
 from lowering.passes.faults.miscompile_barrier import DropBarrier
 from lowering.passes.faults.miscompile_loops import HoistPastWrite, OffByOne, SkipRemainder
 from lowering.passes.faults.miscompile_memory import DropStore, ReadPastTile, SwapOperands
@@ -136,6 +137,7 @@ FAULTS: tuple[type[Pass], ...] = (
     Fail,
     Hang,
     DropBarrier,
+    DropCopy,
     DropStore,
     FoldRounding,
     HoistPastWrite,
@@ -144,6 +146,7 @@ FAULTS: tuple[type[Pass], ...] = (
     ReadPastTile,
     SkipRemainder,
     SwapOperands,
+    WildStore,
 )  # for tests: a schedule may name them, but they are never listed or proposed
 
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (*TABLE, *FAULTS)}

@@ -31,6 +31,7 @@ import numpy as np
 from lowering import dtypes, targets
 from lowering import problem as problems
 from lowering.core import Problem
+from lowering.ladder import ladder
 from lowering.lower import lower
 from lowering.targets.amdgpu import matrix_tiles, space
 from lowering.targets.amdgpu.emulator.emulator import Emulator, Options
@@ -115,22 +116,6 @@ def range_lines(row: Row, knobs: dict[str, Any], written: np.ndarray[Any, Any]) 
     return total
 
 
-LADDER: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("promote, map-lanes", {}),
-    ("buffer-accesses", {"buffers": True}),
-    ("swizzle", {"swizzle": True}),
-    ("prefetch", {"prefetch": True}),
-    ("fence-products", {"fences": True}),
-    ("map-lanes{run=2}", {"run": 2}),
-    ("rasterise", {"raster_m": 4, "chiplets": 8}),
-    ("pipeline-fragments", {"ahead": 1}),
-)
-BARE = {
-    "block_m": 256, "block_n": 256, "wave_m": 128, "wave_n": 64, "run": 1, "stages": 1, "buffers": False,
-    "swizzle": False, "prefetch": False, "fences": False, "raster_m": 1, "chiplets": 1, "ahead": 0,
-}  # fmt: skip
-
-
 EIGHT = {"block_m": 128, "block_n": 128, "wave_m": 32, "wave_n": 64}
 OTHERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("as the default has it", {}),
@@ -145,13 +130,14 @@ OTHERS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def ladder() -> None:
-    """Prints a schedule that grows by one step a line, and another with one thing done in another way."""
-    row, knobs = Row(4096, 4096, 4096, "bf16", "nt"), dict(BARE)
-    print(HEAD.format("step added"))
-    for name, added in LADDER:
-        knobs |= added
-        print(rung(f"`{name}`", measured(row, knobs)))
+def show_ladder() -> None:
+    """Prints the steps to the default on matrix cores, one more, and a schedule with one thing done in another way."""
+    row = Row(4096, 4096, 4096, "bf16", "nt")
+    steps = [each for each in ladder(row.problem, CHIP, {}) if each.knobs["cores"] == "matrix" and not each.skipped]
+    print(HEAD.format("step"))
+    for each in steps:
+        print(rung(each.name, measured(row, dict(each.knobs))))
+    print(rung("`pipeline-fragments`", measured(row, {**steps[-1].knobs, "ahead": 1})))
     print()
     print(HEAD.format("instead"))
     for name, changed in OTHERS:
@@ -278,7 +264,7 @@ def main() -> None:
     parser.add_argument("--ladder", action="store_true", help="one schedule, a step at a time")
     options = parser.parse_args()
     if options.ladder:
-        ladder()
+        show_ladder()
         return
     kept: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     end, missed = time.monotonic() + 60 * options.minutes, 0

@@ -29,10 +29,11 @@ class Family:
     finish_path: str
     executor_paths: tuple[str, ...]
     images: tuple[str, ...]  # what `finish` can make
+    inline: str = ""  # the pass that writes the dialect's ops that are no intrinsics as inline assembly
 
     @property
     def space(self) -> Any:
-        """The module with KNOBS, illegal, default, full and schedule."""
+        """The module with KNOBS, illegal, default, full, ladder and schedule."""
         return importlib.import_module(f"lowering.targets.{self.name}.space")
 
     @property
@@ -64,7 +65,16 @@ FAMILIES: dict[str, Family] = {
             ("amdgpu.runtime:Hip", "amdgpu.emulated:Emulated"),
             ("hsaco",),
         ),
-        Family("nvidia", "assembly", "nvvm", True, "nvidia.ptx:finish", ("nvidia.runtime:Cuda",), ("ptx", "cubin")),
+        Family(
+            "nvidia",
+            "assembly",
+            "nvvm",
+            True,
+            "nvidia.ptx:finish",
+            ("nvidia.runtime:Cuda",),
+            ("ptx", "cubin"),
+            "convert-nvvm-to-llvm",
+        ),
         Family("x86", "object", "llvm", False, "host:finish", ("x86.runtime:CPU",), ("obj",)),
     )
 }

@@ -17,7 +17,7 @@ from lowering import dtypes
 from lowering.core import Contraction, Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import TO_BUFFERS
-from lowering.targets.space import Knob
+from lowering.targets.space import Knob, Rung
 
 Knobs = Mapping[str, int]
 
@@ -29,7 +29,11 @@ KNOBS: tuple[Knob, ...] = (
     Knob("thread_n", (4, 8, 16), "columns of C a thread keeps in registers"),
     Knob("unroll_k", (4, 2, 1, 8), "rank-1 products between two jumps of the loop inside a step"),
 )
-
+LADDER: tuple[Rung, ...] = (
+    Rung("multiply-adds of single threads"),
+    Rung("larger tiles", most={"block_m": 32, "block_n": 32, "thread_m": 4, "thread_n": 4}),
+    Rung("unrolled", most={"unroll_k": 1}),
+)
 TILES = (
     {"block_m": 128, "block_n": 128, "thread_m": 16, "thread_n": 4},
     {"block_m": 128, "block_n": 64, "thread_m": 16, "thread_n": 4},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lowering.core import UserError
 from lowering.passes import pipeline
 
 Value = int | bool | str
+Values = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,27 @@ class Knob:
     name: str
     values: tuple[Value, ...]
     doc: str
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder, by the knobs of a schedule that does not have it yet; it gives them the default's values.
+
+    `without`: what they are. `most`: what they are at most, of sizes that a small problem's default has smaller.
+    `instead`: that schedule is of another kind, and has no other knobs of this one.
+    """
+
+    name: str
+    without: Values = field(default_factory=dict[str, Value])
+    most: Mapping[str, int] = field(default_factory=dict[str, int])
+    instead: bool = False
+
+    def below(self, knobs: Values) -> dict[str, Value]:
+        """Full knobs without this step; not full where the schedule is of another kind."""
+        if self.instead:
+            return dict(self.without)
+        smaller = {name: min(int(knobs[name]), most) for name, most in self.most.items()}
+        return {**knobs, **self.without, **smaller}
 
 
 def chosen(words: Sequence[str], knobs: Sequence[Knob]) -> dict[str, Value]:

@@ -30,14 +30,17 @@ WORKGROUP = "#gpu.address_space<workgroup>"
 
 @dataclass(frozen=True)
 class DynamicWorkgroup(Pass):
-    """`align` is in bytes, of every buffer."""
+    """`align` is in bytes, of every buffer; `most` is how many bytes a launch can ask for."""
 
     name: ClassVar[str] = "dynamic-workgroup"
     align: int = 1024
+    most: int = 232448  # 227 KiB (CUDA C++ Programming Guide, compute capability 9.0)
 
     def __post_init__(self) -> None:
         if self.align < 16:
             raise ValueError(f"align is a number of bytes, at least 16, found {self.align}")
+        if self.most < 1:
+            raise ValueError(f"most is a number of bytes, at least 1, found {self.most}")
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
@@ -49,6 +52,16 @@ class DynamicWorkgroup(Pass):
         launches = [op for op in mlir.walk(module, is_launch) if buffers(op)]
         if not launches:
             raise PassError("looked for a gpu.launch with workgroup buffers; promote makes them")
+        for launch in launches:
+            needed = [aligned(buffer, self.align) for buffer in buffers(launch)]
+            if sum(needed) > self.most:
+                parts = " + ".join(map(str, needed))
+                types = ", ".join(words(buffer) for buffer in buffers(launch))
+                raise PassError(
+                    f"{parts} = {sum(needed)} bytes of workgroup memory ({types}), of {self.most}",
+                    str(launch.location),
+                    kind="resources",
+                )
         with mlir.scope():
             for launch in launches:
                 rebuild(launch, self.align)
@@ -61,6 +74,17 @@ def buffers(launch: Any) -> list[Any]:
     return list(launch.regions[0].blocks[0].arguments)[HEAD : HEAD + count]
 
 
+def aligned(buffer: Any, align: int) -> int:
+    """Bytes of a buffer, up to where the next one may begin."""
+    bits = prod(buffer.type.shape) * buffer.type.element_type.width
+    return -(-bits // 8 // align) * align
+
+
+def words(buffer: Any) -> str:
+    """A buffer's shape and element, as 4x1x128x64xbf16."""
+    return "x".join(map(str, (*buffer.type.shape, buffer.type.element_type)))
+
+
 def rebuild(launch: Any, align: int) -> None:
     """The launch anew, with dynamic memory for its buffers."""
     segments = list(launch.attributes["operandSegmentSizes"])
@@ -70,8 +94,7 @@ def rebuild(launch: Any, align: int) -> None:
     offsets, used = list[int](), 0
     for buffer in buffers(launch):
         offsets.append(used)
-        bits = prod(buffer.type.shape) * buffer.type.element_type.width
-        used += -(-bits // 8 // align) * align
+        used += aligned(buffer, align)
     with ir.InsertionPoint(launch):
         size = mlir.dialect("arith").ConstantOp(i32, ir.IntegerAttr.get(i32, used)).result
         attributes = {name: launch.attributes[name] for name in list(launch.attributes)}

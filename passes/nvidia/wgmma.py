@@ -43,6 +43,7 @@ MOST_COLUMNS = 256
 # (PTX ISA, wgmma.mma_async) K of an instruction by element, and what the element is called in the dialect
 DEPTHS = {"f16": 16, "bf16": 16, "f8E4M3FN": 32, "f8E5M2": 32}
 NAMES = {"f8E4M3FN": "e4m3", "f8E5M2": "e5m2"}
+REGISTERS, FILE = 255, 65536  # of a thread, of a workgroup (CUDA C++ Programming Guide, compute capability 9.0)
 ATOM = 8 * ROW_BYTES  # bytes of eight rows, what the permutation repeats after
 SWIZZLED = 1 << 62  # of a descriptor: 128 bytes
 ADDRESS = 0x3FFFF  # of a shared address, what is one: above it a cluster's number of the block
@@ -67,7 +68,7 @@ class Wgmma(Pass):
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
         """The one instance, where the tiles are there."""
         found = find.vector_contracts(state)
-        if target.family == "nvidia" and len(found) == 1 and objection(found[0]) is None:
+        if target.family == "nvidia" and len(found) == 1 and not (objection(found[0]) or shortage(found[0])):
             yield cls()
 
     def apply(self, module: Any) -> None:
@@ -75,6 +76,8 @@ class Wgmma(Pass):
         reason = objection(contract)
         if reason is not None:
             raise PassError(reason, str(contract.location))
+        if (reason := shortage(contract)) is not None:
+            raise PassError(reason, str(contract.location), kind="resources")
         with mlir.scope():
             warpgroup = Warpgroup(contract, blocks=self.blocks)
             for each in warpgroup.operands:
@@ -124,6 +127,12 @@ class Operand:
         return prod(self.buffer.type.shape[1:]) * self.nbytes
 
     @property
+    def elements(self) -> int:
+        """Elements of a place."""
+        shape = self.buffer.type.shape
+        return prod(shape if self.place is None else shape[1:])
+
+    @property
     def box(self) -> int:
         """Bytes of a box."""
         return prod(self.buffer.type.shape[-2:]) * self.nbytes
@@ -166,6 +175,18 @@ def objection(contract: Any) -> str | None:
     m, n, k = sizes(contract)
     if m % ROWS or n % 8 or n > MOST_COLUMNS or k % DEPTHS[left]:
         return f"{m}x{n}x{k} is not made of wgmma, {ROWS} rows by at most {MOST_COLUMNS} columns by {DEPTHS[left]}"
+    return None
+
+
+def shortage(contract: Any) -> str | None:
+    """Why there are too few registers for what becomes of a contraction to which nothing is objected."""
+    m, n, k = sizes(contract)
+    operands = [operand_of(contract, number) for number in (0, 1)]
+    rows, columns = (each.elements // k for each in operands if each is not None)
+    if m * n // LANES > REGISTERS:
+        return f"{m}x{n} results of {LANES} threads take {m * n // LANES} registers of each, of {REGISTERS}"
+    if rows * columns >= FILE:
+        return f"{rows}x{columns} results of a workgroup take {rows * columns} registers, of {FILE} with all others"
     return None
 
 

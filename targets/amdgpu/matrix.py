@@ -22,7 +22,7 @@ from lowering.passes.common.vectorize import Vectorize
 from lowering.passes.gpu.promote import VECTOR_BYTES, busy_piece
 from lowering.targets import simt
 from lowering.targets.amdgpu import lds_swizzle
-from lowering.targets.space import Knob
+from lowering.targets.space import Knob, Rung
 
 Knobs = Mapping[str, Any]
 
@@ -51,6 +51,16 @@ KNOBS: tuple[Knob, ...] = (
     Knob("persistent", (0, 1, 2), "workgroups a compute unit that make all tiles in turn; 0: one a tile"),
     Knob("split_k", (1, 2, 4, 8, 16), "workgroups that share the steps of one tile"),
     Knob("stream_k", (0, 1, 2), "workgroups a compute unit that share all steps of all tiles alike; 0: one a tile"),
+)
+LADDER: tuple[Rung, ...] = (
+    Rung("matrix cores", {"cores": "vector"}, instead=True),
+    Rung("larger tiles of waves", most={"block_m": 64, "block_n": 64, "wave_m": 32, "wave_n": 32}),
+    Rung("buffer instructions", {"buffers": False}),
+    Rung("no bank conflicts", {"swizzle": False}),
+    Rung("the next tiles are on their way", {"prefetch": False}),
+    Rung("and stay ahead", {"fences": False}),
+    Rung("wider stores", {"run": 1}),
+    Rung("neighbours share operands", {"raster_m": 1, "chiplets": 1}),
 )
 LINE = 128  # bytes of a row of a tile in device memory: a whole line
 FIXED_REGISTERS = 24  # addresses, counters: seen in the compiled kernels

@@ -12,7 +12,7 @@ from lowering.core import Problem, Schedule, Target, UserError
 from lowering.passes import pipeline
 from lowering.targets import simt
 from lowering.targets.amdgpu import matrix, matrix_tiles
-from lowering.targets.space import Knob
+from lowering.targets.space import Knob, Rung
 from lowering.targets.tile_model import Prediction
 
 Knobs = Mapping[str, Any]
@@ -49,6 +49,11 @@ def default(problem: Problem, target: Target) -> dict[str, Any]:
     return full({}, problem, target)
 
 
+def ladder(full_knobs: Knobs) -> tuple[Rung, ...]:
+    """The steps from a naive schedule to one with these knobs."""
+    return simt.LADDER if full_knobs["cores"] == "vector" else (*simt.LADDER, *matrix.LADDER)
+
+
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """Why these knobs cannot work for this problem on this target; None where they can."""
     cores = cores_of(knobs, problem)
@@ -79,6 +84,11 @@ def ranked(knobs: Knobs, problem: Problem, target: Target) -> list[tuple[dict[st
     others = [{"cores": "matrix", **each} for each in matrix_tiles.split(own, problem, target)]
     rest = [*rows[1:], *((each, matrix_tiles.prediction(each, problem, target)) for each in others)]
     return [*rows[:1], *sorted(rest, key=lambda row: (row[1].seconds, -row[0]["run"]))]
+
+
+def predicted(full_knobs: Knobs, problem: Problem, target: Target) -> Prediction | None:
+    """What the model says of full knobs; None of those that it has no say on."""
+    return matrix_tiles.prediction(full_knobs, problem, target) if full_knobs["cores"] == "matrix" else None
 
 
 def remarks(full_knobs: Knobs, problem: Problem, target: Target) -> dict[str, str]:

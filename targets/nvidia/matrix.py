@@ -19,7 +19,7 @@ from lowering.passes.nvidia.promote_tma import MOST_ROWS, PITCH, ROW_BYTES
 from lowering.passes.nvidia.staged_writes import COLUMNS
 from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS
 from lowering.targets import simt
-from lowering.targets.space import Knob
+from lowering.targets.space import Knob, Rung
 
 Knobs = Mapping[str, Any]
 
@@ -44,6 +44,17 @@ KNOBS: tuple[Knob, ...] = (
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
     Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
+)
+LADDER: tuple[Rung, ...] = (
+    Rung("tensor cores and tensor copies", {"cores": "vector"}, instead=True),
+    Rung("a wider tile", most={"block_n": 64, "wave_n": 64}),
+    Rung("copies run ahead", most={"stages": 1}),
+    Rung("a warpgroup for the copies", {"specialised": False}),
+    Rung("more warpgroups", most={"block_m": 64, "wave_m": 64}),
+    Rung("results by tensor copies", {"blocks": 0}),
+    Rung("workgroups that stay", {"persistent": 0}),
+    Rung("neighbours share operands", {"raster_m": 1}),
+    Rung("parts of K", {"split_k": 1}),
 )
 TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 EDGE = (
@@ -253,7 +264,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *ahead(knobs, problem, target),
         *(("transpose-product",) if knobs["swap"] else ()),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
-        "dynamic-workgroup",
+        f"dynamic-workgroup{{most={target.facts['shared_dynamic_max']}}}",
         *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
     )
 

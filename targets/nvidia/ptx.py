@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -85,6 +86,9 @@ def assemble(assembler: str, code: bytes, chip: str, opt: int) -> tuple[bytes, s
             [*command, str(source), "-o", str(result)], capture_output=True, text=True, timeout=600, check=False
         )
         log = done.stdout + done.stderr
+        if done.returncode < 0:  # it dies of texts that are too large for it
+            killer = signal.Signals(-done.returncode).name
+            raise BuildError(f"ptxas died of {killer} on {len(code) / 1e6:.1f} MB of PTX", "link", log=log)
         if done.returncode:
             raise BuildError(complaint(log), "link", log=log)
         return result.read_bytes(), log

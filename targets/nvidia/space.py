@@ -12,7 +12,7 @@ from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.targets import best, simt
 from lowering.targets.nvidia import matrix
-from lowering.targets.space import Knob
+from lowering.targets.space import Knob, Rung
 
 Knobs = Mapping[str, Any]
 
@@ -53,6 +53,11 @@ def full(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
 def default(problem: Problem, target: Target) -> dict[str, Any]:
     """What is taken where nothing is asked for."""
     return full({}, problem, target)
+
+
+def ladder(full_knobs: Knobs) -> tuple[Rung, ...]:
+    """The steps from a naive schedule to one with these knobs."""
+    return simt.LADDER if full_knobs["cores"] == "vector" else (*simt.LADDER, *matrix.LADDER)
 
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:

@@ -13,7 +13,7 @@ from lowering import dtypes
 from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import BUFFERIZE, TO_LLVM, TO_LOOPS
-from lowering.targets.space import Knob, Value
+from lowering.targets.space import Knob, Rung, Value
 from lowering.targets.x86.runtime import host_features
 
 Knobs = Mapping[str, Value]
@@ -30,6 +30,17 @@ KNOBS: tuple[Knob, ...] = (
     Knob("peel", (True, False), "a loop of full tiles and one for the edge, instead of one that masks every tile"),
     Knob("scalar_a", (True, False), "read A element by element, so that broadcasts come from memory"),
     Knob("prefetch_c", (True, False), "fetch the next tile of C while one is computed"),
+)
+LADDER: tuple[Rung, ...] = (
+    Rung("one element after the other"),
+    Rung("vectors", most={"nr": 1}),
+    Rung("rows in registers", most={"mr": 1}),
+    Rung("blocks that stay in caches", {"mc": 0, "nc": 0, "kc": 0}),
+    Rung("panels of B", {"pack_b": False}),
+    Rung("panels of A", {"pack_a": False}),
+    Rung("full tiles without masks", {"peel": False}),
+    Rung("broadcasts from memory", {"scalar_a": False}),
+    Rung("the next tile of C is fetched", {"prefetch_c": False}),
 )
 
 
@@ -49,6 +60,11 @@ def vector_registers(target: Target) -> int:
 def lanes(problem: Problem, target: Target) -> int:
     """Accumulators a vector register holds."""
     return vector_bits(target) // dtypes.lookup(problem.contraction.accumulator).bits
+
+
+def ladder(full_knobs: Knobs) -> tuple[Rung, ...]:
+    """The steps from a naive schedule to one with these knobs: always the same."""
+    return LADDER
 
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:

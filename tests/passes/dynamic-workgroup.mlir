@@ -1,5 +1,6 @@
 // RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,dynamic-workgroup)' | filecheck %s
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(dynamic-workgroup)' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,dynamic-workgroup{most=32767})' 2>&1 | filecheck %s --check-prefix=MOST
 
 // Two buffers of 16 KiB, one behind the other.
 // CHECK: %[[SIZE:.*]] = arith.constant 32768 : i32
@@ -11,3 +12,5 @@
 // CHECK: scf.for
 
 // NONE: looked for a gpu.launch with workgroup buffers; promote makes them
+
+// MOST: 16384 + 16384 = 32768 bytes of workgroup memory (128x64xf16, 2x64x64xf16), of 32767

@@ -1,4 +1,6 @@
 // RUN: lower opt %s --pass-pipeline='lower-contraction' | filecheck %s
+// RUN: not lower opt %s --pass-pipeline='lower-contraction{most=15}' 2>&1 | filecheck %s --check-prefix=LARGE
+// LARGE: vector.contract has 16 multiply-adds, more than 15 to be written out one by one: tile it first
 
 // One multiply-add a row; integers have none and stay two operations.
 // CHECK-LABEL: func.func @float

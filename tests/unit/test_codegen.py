@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import re
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from gpu_states import MATMUL, SQUARES, VECTORS, lowered, source
 
 from lowering import codegen, mlir
 from lowering.core import Argument, Binary, Pass
+from lowering.lower import lower
+from lowering.passes import pipeline
 from lowering.passes.common.backend import Codegen, Llvm, Ptxas
+from lowering.problem import from_shape
 from lowering.targets import load
 from lowering.targets.amdgpu import hsaco
 from lowering.targets.amdgpu.runtime import Parameters
 from lowering.targets.linked import BuildError
-from lowering.targets.nvidia import ptx
+from lowering.targets.nvidia import ptx, space
 
 CHIPS = ("gfx942", "sm_90")
 TAIL = (
@@ -113,6 +117,18 @@ def test_dynamic_shared_memory_is_an_external_array_after_the_static_part() -> N
     assert ".extern .shared .align 1024 .b8 __dynamic_shmem__0[];" in text
 
 
+def test_static_shared_memory_begins_where_a_tensor_copy_can() -> None:
+    """The kernel's own blocks of results, beside tiles that are in dynamic memory already."""
+    of = from_shape(128, 128, 256, "bf16", layout="nt")
+    text = str(space.schedule({}, of, load("sm_90")))
+    changed = text.replace("wgmma{blocks=1},dynamic-workgroup", "dynamic-workgroup,wgmma{blocks=1}")
+    assert changed != text
+    outcome = lower(of, pipeline.parse(changed), load("sm_90"), texts=("ptx",)).outcome
+    assert isinstance(outcome, Binary), outcome
+    assert re.search(r"\.shared \.align 1024 \.b8 __wg_main_kernel_0\[8192\]", outcome.texts["ptx"])
+    assert ".shared .align 8 .b8 __mbarrier[" in outcome.texts["ptx"]
+
+
 @pytest.mark.parametrize("chip", CHIPS)
 def test_an_unlowered_op_is_named_with_its_pass(chip: str) -> None:
     state = mlir.parse(source("matmul_gpu"))
@@ -130,6 +146,17 @@ def test_a_stray_cast_is_named_last() -> None:
     )
     with pytest.raises(BuildError, match=r"unrealized_conversion_cast' is left unlowered; reconcile-unrealized-casts"):
         codegen.build(state, (), load("gfx942"))
+
+
+def test_what_only_inline_assembly_can_write_is_named_with_its_pass() -> None:
+    """MLIR's translation dies of these."""
+    state = mlir.parse(
+        """module { func.func @main() { return } gpu.module @k { llvm.func @f(%b: !llvm.ptr<3>, %x: i32) {
+        nvvm.mbarrier.try_wait.parity %b, %x, %x : !llvm.ptr<3>, i32, i32
+        llvm.return } } }"""
+    )
+    with pytest.raises(BuildError, match=r"'nvvm.mbarrier.try_wait.parity' is left .*; convert-nvvm-to-llvm should"):
+        codegen.build(state, (), load("sm_90"))
 
 
 def test_the_other_familys_intrinsics_are_unlowered_too() -> None:

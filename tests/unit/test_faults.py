@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from faults.positions import CHIPS, EVEN, MISCOMPILES, RAGGED, default, planted, positions
 
-from lowering import codegen, completion, mlir, verify
+from lowering import codegen, completion, mlir, search, verify
+from lowering.agent.proposer import Proposal
+from lowering.agent.rungs import Rungs
 from lowering.bounds import arithmetic_of
 from lowering.candidate import Job, evaluate
 from lowering.core import Binary, PassError, Problem, Schedule
@@ -45,6 +47,16 @@ def test_the_process_boundary_holds(fault: str, limits: Limits, kind: str, tmp_p
         result = worker.call(evaluate, job(fault, tmp_path))
         assert isinstance(result, Casualty)
         assert (result.kind, result.at) == (kind, f"1: {fault}")
+
+
+def test_a_store_to_no_memory_is_named_by_the_emulator_and_costs_one_candidate(tmp_path: Path) -> None:
+    problem, target = from_shape(16, 16, 16, "f32"), load("gfx942")
+    good = str(default(problem, "gfx942"))
+    wild = good.replace("reconcile-unrealized-casts", "reconcile-unrealized-casts,test-wild-store")
+    proposals = tuple(Proposal(pipeline.parse(text)) for text in (wild, good))
+    first, second = search.run(problem, target, Rungs(proposals), search.Options(tmp_path, budget=2))
+    assert "out of bounds: address 0x10, 8 bytes" in first.outcome
+    assert second.outcome == "verified (witness+full)"
 
 
 # --- miscompiles -----------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from lowering import dtypes, problem, targets, verify
+from lowering import dtypes, neighbours, problem, targets, verify
 from lowering.bounds import arithmetic_of
-from lowering.core import Binary, Failure, Problem, Schedule
+from lowering.core import Binary, Failure, Problem
 from lowering.lower import lower
 from lowering.passes import pipeline
 from lowering.passes.amdgpu.matrix_layout import DEPTHS, LANES, Layout
-from lowering.passes.common.backend import BACKEND
 from lowering.problem import from_text
 from lowering.targets.amdgpu import lds_swizzle, matrix, space
 from lowering.targets.amdgpu.emulated import Emulated
@@ -51,23 +50,15 @@ NEIGHBOURS = problem.from_shape(128, 128, 256, "f16", layout="nt")
 
 
 @cache
-def neighbours(**knobs: object) -> dict[str, Binary | Failure]:
+def variants(**knobs: object) -> dict[str, Binary | Failure]:
     """What becomes of the default schedule, with some knobs, with one step left out or two exchanged."""
     of = NEIGHBOURS
-    steps = space.schedule({**SMALL, "run": 2, **knobs}, of, CHIP).passes
-    count = sum(not isinstance(step, BACKEND) for step in steps)
-    found: dict[str, Binary | Failure] = {}
-
-    def take(name: str, chosen: list[object]) -> None:
-        found[name] = lower(of, Schedule(tuple(chosen)), CHIP).outcome
-
-    take("default", list(steps))
-    for number in range(count):
-        take(f"without {steps[number]}", [step for n, step in enumerate(steps) if n != number])
-        if number + 1 < count:
-            exchanged = list(steps)
-            exchanged[number], exchanged[number + 1] = exchanged[number + 1], exchanged[number]
-            take(f"{steps[number + 1]} before {steps[number]}", exchanged)
+    whole = space.schedule({**SMALL, "run": 2, **knobs}, of, CHIP)
+    found = {"default": lower(of, whole, CHIP).outcome}
+    for number, each in neighbours.left_out(whole):
+        found[f"without {whole.passes[number - 1]}"] = lower(of, each, CHIP).outcome
+    for number, each in neighbours.exchanged(whole):
+        found[f"{whole.passes[number]} before {whole.passes[number - 1]}"] = lower(of, each, CHIP).outcome
     return found
 
 
@@ -87,7 +78,7 @@ def test_what_is_left_out_or_exchanged_is_verified_or_fails_with_a_reason(knobs)
     of = NEIGHBOURS
     judged: dict[str, list[str]] = {}
     optional: set[str] = set()
-    for name, outcome in neighbours(**knobs).items():
+    for name, outcome in variants(**knobs).items():
         if isinstance(outcome, Failure):
             assert outcome.reason, name
             assert outcome.kind == "illegal", (name, outcome)
@@ -106,7 +97,7 @@ def test_what_is_left_out_or_exchanged_is_verified_or_fails_with_a_reason(knobs)
     ("step", "changes"), [("swizzle{rows=1,2,4}", "conflicts"), ("prefetch", "slack"), ("fence-products", "slack")]
 )
 def test_a_step_does_what_it_is_for(step, changes):
-    whole, without = neighbours()["default"], neighbours()[f"without {step}"]
+    whole, without = variants()["default"], variants()[f"without {step}"]
     loops = [main_loop(load(each.image), None, CHIP) for each in (whole, without)]
     if changes == "slack":
         assert loops[0].load_slack > (loops[1].load_slack or 0)

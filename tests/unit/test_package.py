@@ -27,8 +27,8 @@ LAYERS = (
     ("codegen", "lower", "verify", "timing", "worker", "candidate", "state_check", "normal", "op_counts"),
     ("graph", "store", "resume", "plan", "explore", "miscompiles", "terminals", "findings"),
     ("agent",),
-    ("search", "report", "diff", "diff_report", "graph_record", "graph_report", "graph_run", "bisect"),
-    ("cli", "frontend", "opt", "listing", "doctor", "graph_command", "bisect_command"),
+    ("search", "report", "diff", "diff_report", "graph_record", "graph_report", "graph_run", "bisect", "ladder"),
+    ("cli", "frontend", "opt", "listing", "doctor", "graph_command", "bisect_command", "ladder_command"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

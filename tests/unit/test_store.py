@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lowering import bisect_record, graph_record, store
+from lowering import bisect_record, graph_record, ladder_record, store
 from lowering.core import UserError
 
 PROBLEM = store.ProblemRecord(
@@ -39,10 +39,14 @@ def test_a_run_is_named_by_number_path_or_last(tmp_path):
     assert record.run == 2
 
 
-def test_a_graph_and_a_bisection_are_no_runs_and_can_be_the_latest(tmp_path):
-    assert store.OTHERS.keys() == {graph_record.FILE, bisect_record.FILE}
+def test_what_is_no_run_can_be_the_latest(tmp_path):
+    assert store.OTHERS.keys() == {graph_record.FILE, bisect_record.FILE, ladder_record.FILE}
     assert store.latest(tmp_path) is None
-    kinds = (("graph-0", graph_record.FILE, "pass graph"), ("2", bisect_record.FILE, "bisection"))
+    kinds = (
+        ("graph-0", graph_record.FILE, "pass graph"),
+        ("2", bisect_record.FILE, "bisection"),
+        ("3", ladder_record.FILE, "ladder"),
+    )
     for number, (name, file, kind) in enumerate(kinds):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text("{}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from lowering import mlir, problem, targets
-from lowering.core import Binary, Buffer, Failure, Problem, Schedule, TensorMap, Workspace
+from lowering import mlir, neighbours, problem, targets
+from lowering.core import Binary, Buffer, Failure, Problem, TensorMap, Workspace
 from lowering.lower import lower
 from lowering.passes import pipeline
 from lowering.state_check import StateJob, ask
@@ -215,32 +217,102 @@ def test_the_rule_is_legal():
                 assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, layout)
 
 
-NEIGHBOURS = problem.from_shape(512, 512, 576, "f16", layout="nn")
-OPTIONAL = {
-    "rasterise",
-    "warp-specialise",
-    "linalg-fuse-elementwise-ops",
-    "canonicalize",
-    "cse",
-    "loop-invariant-code-motion",
-}
-
-
-def test_without_an_optional_step():
-    """Each is dropped alone: the kernel is another and as clean."""
-    steps = space.schedule({}, NEIGHBOURS, CHIP).passes
-    for number, step in enumerate(steps):
-        if step.name in OPTIONAL:
-            outcome = lower(NEIGHBOURS, Schedule((*steps[:number], *steps[number + 1 :])), CHIP).outcome
-            assert isinstance(outcome, Binary), (step, outcome)
-            clean(outcome)
-
-
-def test_without_the_tensor_copies():
-    steps = space.schedule({}, NEIGHBOURS, CHIP).passes
-    outcome = lower(NEIGHBOURS, Schedule(tuple(step for step in steps if step.name != "promote-tma")), CHIP).outcome
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"warp-specialise{stages=3}": "warp-specialise{stages=9}"},
+            "147456 + 294912 + 32768 = 475136 bytes of workgroup memory (9x128x64xbf16, 9x256x64xbf16, 2x2x64x64xbf16),"
+            " of 232448",
+        ),
+        ({"warp-specialise{stages=3}": "ring{stages=5}"}, "of 232448"),
+        (
+            {"=64,256}": "=128,256}", "most=16384": "most=32768"},
+            "128x256 results of 128 threads take 256 registers of each, of 255",
+        ),
+        (
+            {"=128,256": "=256,256", "{stages=3}": "{stages=2}"},
+            "256x256 results of a workgroup take 65536 registers, of 65536 with all others",
+        ),
+    ],
+)
+def test_a_schedule_that_takes_more_than_there_is_is_refused_before_it_is_compiled(changes, reason):
+    of = problem.from_shape(512, 512, 1024, "bf16", layout="nt")
+    text = str(space.schedule({"block_m": 128, "block_n": 256, "stages": 3, "split_k": 1}, of, CHIP))
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    outcome = lower(of, pipeline.parse(text), CHIP).outcome
     assert isinstance(outcome, Failure)
-    assert "promote-tma asks for them" in outcome.reason
+    assert (outcome.stage, outcome.kind) == ("lower", "resources")
+    assert reason in outcome.reason
+
+
+# --- what can be left out or exchanged: scripts/check_orders.py runs the binaries on a device -------------------------
+
+TILE = {"block_m": 64, "block_n": 64}
+NEIGHBOURS = problem.from_shape(1000, 1048, 320, "bf16", layout="nt")  # 272 tiles, which none of the sizes divides
+
+
+@cache
+def variants() -> tuple[dict[str, Binary | Failure], list[int]]:
+    """The default schedule with one step left out or two exchanged; the numbers of the steps that make a difference."""
+    whole = space.schedule(TILE, NEIGHBOURS, CHIP)
+    found = {"default": lower(NEIGHBOURS, whole, CHIP).outcome}
+    different: list[int] = []
+    for number, each in neighbours.left_out(whole):
+        outcome = found[f"without {number} {whole.passes[number - 1]}"] = lower(NEIGHBOURS, each, CHIP).outcome
+        if isinstance(outcome, Binary) and outcome.image != found["default"].image:
+            different.append(number)
+    for number, each in neighbours.exchanged(whole):
+        found[f"{number + 1} before {number}"] = lower(NEIGHBOURS, each, CHIP).outcome
+    return found, different
+
+
+def test_what_is_left_out_or_exchanged_is_clean_or_refused_with_words():
+    found, _ = variants()
+    for name, outcome in found.items():
+        if isinstance(outcome, Failure):
+            assert outcome.reason, name
+            assert outcome.kind in ("illegal", "resources"), (name, outcome)
+            assert "\n" not in outcome.reason
+        else:
+            clean(outcome)
+    assert sum(isinstance(outcome, Binary) for name, outcome in found.items() if name.startswith("without")) >= 10
+
+
+def test_steps_that_make_a_difference_make_it_in_every_combination():
+    whole = space.schedule(TILE, NEIGHBOURS, CHIP)
+    found, different = variants()
+    names = [whole.passes[number - 1].name for number in different]
+    assert names == ["rasterise", "persist", "warp-specialise", "kernel-arguments"]
+    images = {outcome.image for outcome in found.values() if isinstance(outcome, Binary)}
+    for numbers, each in neighbours.several_left_out(whole, different):
+        outcome = lower(NEIGHBOURS, each, CHIP).outcome
+        assert isinstance(outcome, Binary), (numbers, outcome)
+        clean(outcome)
+        assert outcome.image not in images, numbers
+        images.add(outcome.image)
+    assert len(images) >= 8
+
+
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        ("tile-reduction", "too large for vectors of 4096: tile it first"),
+        ("map-blocks", "looked for one gpu.launch and found 0; map-blocks makes it"),
+        ("promote-tma", "promote-tma asks for them"),
+        ("wgmma", "vector.contract has 262144 multiply-adds, more than 131072"),
+        ("dynamic-workgroup", "the kernel takes 73792 bytes of shared memory, of 49152"),
+        ("convert-nvgpu-to-nvvm", "convert-nvgpu-to-nvvm should have taken it"),
+        ("convert-nvvm-to-llvm", "convert-nvvm-to-llvm should have taken it"),
+        ("convert-scf-to-cf", "convert-scf-to-cf should have taken it"),
+    ],
+)
+def test_a_step_that_cannot_be_left_out_is_named(without, reason):
+    (outcome,) = (outcome for name, outcome in variants()[0].items() if name.startswith("wit") and without in name)
+    assert isinstance(outcome, Failure)
+    assert reason in outcome.reason
 
 
 @pytest.mark.parametrize(
