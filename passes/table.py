@@ -33,6 +33,7 @@ from lowering.passes.faults.process import Crash, EatMemory, Fail, Hang
 from lowering.passes.gpu.double_buffer import DoubleBuffer
 from lowering.passes.gpu.expand_math import ExpandMath
 from lowering.passes.gpu.fill_ahead import FillAhead
+from lowering.passes.gpu.hilbert import Hilbert
 from lowering.passes.gpu.kernel_arguments import KernelArguments
 from lowering.passes.gpu.lower_transfers import LowerTransfers
 from lowering.passes.gpu.map_blocks import MapBlocks
@@ -46,11 +47,17 @@ from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.gpu.transpose_product import TransposeProduct
+from lowering.passes.nvidia.by_value_maps import ByValueMaps
+from lowering.passes.nvidia.cluster import Cluster
 from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
+from lowering.passes.nvidia.first_product import FirstProduct
 from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
+from lowering.passes.nvidia.multicast import Multicast
+from lowering.passes.nvidia.overlap_steps import OverlapSteps
 from lowering.passes.nvidia.promote_tma import PromoteTma
 from lowering.passes.nvidia.ring import Ring
+from lowering.passes.nvidia.share_registers import ShareRegisters
 from lowering.passes.nvidia.warp_specialise import WarpSpecialise
 from lowering.passes.nvidia.wgmma import Wgmma
 from lowering.passes.transform import Transform
@@ -95,6 +102,7 @@ TABLE: tuple[type[Pass], ...] = (
     MapWaves,
     Promote,
     Rasterise,
+    Hilbert,
     Swizzle,
     DoubleBuffer,
     FillAhead,
@@ -108,14 +116,20 @@ TABLE: tuple[type[Pass], ...] = (
     InterleaveProducts,
     PipelineFragments,
     TurnBytes,
+    Cluster,
     PromoteTma,
     Ring,
     WarpSpecialise,
     TransposeProduct,
+    ShareRegisters,
     Wgmma,
+    FirstProduct,
+    OverlapSteps,
+    Multicast,
     DependentLaunches,
     DynamicWorkgroup,
     LowerTensorMaps,
+    ByValueMaps,
     DropOuterDims,
     GeneralizeContraction,
     HoistAccumulators,

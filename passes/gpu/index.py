@@ -94,6 +94,20 @@ def launch_of(op: Any) -> Any | None:
     return next((each for each in find.parents(op) if each.name == "gpu.launch"), None)
 
 
+CLUSTER = 7  # the number of the operand group of gpu.launch that is the clusters' first size
+
+
+def cluster_of(launch: Any) -> int:
+    """How many workgroups of a launch are in a cluster; 1 where there are none."""
+    has = list(launch.attributes["operandSegmentSizes"])[CLUSTER]
+    return linear(list(launch.operands)[6]).constant if has else 1
+
+
+def head(launch: Any) -> int:
+    """Arguments of a launch's body before its buffers: ids and sizes of workgroups, threads and perhaps clusters."""
+    return 18 if list(launch.attributes["operandSegmentSizes"])[CLUSTER] else 12
+
+
 def largest(value: Any, launch: Any) -> int | None:
     """The largest value a leaf takes (the smallest is 0): thread and block ids, delinearised ids, static loops."""
     op = find.defining(value)

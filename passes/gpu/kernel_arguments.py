@@ -6,7 +6,8 @@ after:   llvm.func @main_kernel(%a: !llvm.ptr {llvm.align = 16, llvm.noalias, ll
 Every buffer is an allocation of its own that starts on 256 bytes, and the payload reads and writes them as `restrict`.
 From the alignment LLVM proves which loads may be 16 bytes wide; without it they are made of single elements. A kernel
 that waits for the one before it (`dependent-launches`) is not promised that nobody else writes its buffers: it would
-read them before it has waited.
+read them before it has waited. One that moves registers between its threads is promised at least one workgroup a unit
+(nvvm.minctasm): ptxas has to know how many registers it starts with.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class KernelArguments(Pass):
             for kernel in kernels:
                 left_out = {"llvm.noalias"} if waits(kernel) else set[str]()
                 annotate(kernel, {name: promise for name, promise in promises.items() if name not in left_out})
+                if mlir.walk(kernel, lambda op: op.operation.name == "nvvm.setmaxregister"):
+                    kernel.attributes["nvvm.minctasm"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(32), 1)
 
 
 def is_kernel(op: Any) -> bool:

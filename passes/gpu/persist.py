@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from lowering import mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import linear, number
+from lowering.passes.gpu.index import cluster_of, linear, number
 from lowering.passes.gpu.map_threads import is_launch
 
 
@@ -61,8 +61,14 @@ class Persist(Pass):
                         "the phases of the launch's barriers count the steps of one tile: persist before promote-tma",
                         str(launch.location),
                     )
-                if count > self.workgroups:
-                    loop(launch, count, self.workgroups)
+                if count <= self.workgroups:
+                    continue
+                if self.workgroups % cluster_of(launch):
+                    raise PassError(
+                        f"{self.workgroups} workgroups are no whole clusters of {cluster_of(launch)}",
+                        str(launch.location),
+                    )
+                loop(launch, count, self.workgroups)
         mlir.run(module, "canonicalize,cse")
 
 

@@ -32,7 +32,7 @@ from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu import direct_copies
-from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, largest, launch_of, linear
+from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, head, largest, launch_of, linear
 
 VECTOR_BYTES = 16  # the widest load of a thread on both families
 WORKGROUP = "#gpu.address_space<workgroup>"
@@ -206,7 +206,7 @@ def attribution(launch: Any, kind: Any) -> Any:
     """A new workgroup buffer of a launch."""
     count = launch.attributes["workgroup_attributions"].value if "workgroup_attributions" in launch.attributes else 0
     body = launch.regions[0].blocks[0]
-    if len(body.arguments) != 12 + count:
+    if len(body.arguments) != head(launch) + count:
         raise PassError("the launch has private buffers already", str(launch.location))
     launch.attributes["workgroup_attributions"] = ir.IntegerAttr.get(ir.IntegerType.get_signless(64), count + 1)
     return body.add_argument(kind, ir.Location.unknown())

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from lowering import find, mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
-from lowering.passes.gpu.index import linear, number
+from lowering.passes.gpu.index import cluster_of, linear, number
 from lowering.passes.gpu.map_threads import is_launch
 
 
@@ -50,6 +50,8 @@ class Rasterise(Pass):
         count = linear(launches[0].operands[0])
         if count.terms:
             raise PassError("the number of workgroups is no constant", str(launches[0].location))
+        if self.chiplets > 1 and cluster_of(launches[0]) > 1:
+            raise PassError("chiplets would take the workgroups of a cluster apart", str(launches[0].location))
         with mlir.scope():
             spread(launches[0], count.constant, self.chiplets)
             grid = grid_of(launches[0])
@@ -107,7 +109,9 @@ def grid_of(launch: Any) -> Any | None:
     block = launch.regions[0].blocks[0].arguments[0]
     for op in found:
         basis = list(op.attributes["static_basis"])
-        whole = len(basis) == len(op.results) > 1 and not count.terms and prod(basis) == count.constant
+        whole = (
+            len(basis) == len(op.results) > 1 and not count.terms and prod(basis) * cluster_of(launch) == count.constant
+        )
         if whole and block in find.reaching(op.operands[0], launch):
             return op
     return None

@@ -20,7 +20,7 @@ from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.common.slices import apply
 from lowering.passes.gpu.direct_copies import DWORD, GATHER, LANES, buffer_operand
-from lowering.passes.gpu.index import emit, known_divisor, launch_of, linear
+from lowering.passes.gpu.index import emit, head, known_divisor, launch_of, linear
 from lowering.passes.gpu.map_threads import is_launch
 
 TURNED = "lower.turned"  # on a direct copy whose lanes read what a permutation brings to their places
@@ -72,7 +72,7 @@ class Swizzle(Pass):
 
 def buffers(launch: Any) -> list[Any]:
     """The workgroup buffers of a launch."""
-    return list(launch.regions[0].blocks[0].arguments)[12:]
+    return list(launch.regions[0].blocks[0].arguments)[head(launch) :]
 
 
 def chunk_elements(buffer: Any) -> int:

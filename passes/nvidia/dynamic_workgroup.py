@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 from lowering import mlir
 from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
+from lowering.passes.gpu.index import head
 from lowering.passes.gpu.map_threads import is_launch
 
-HEAD = 12  # arguments of a launch's body before its buffers
 SIZE = 10  # the number of the operand group of gpu.launch that is the size of its dynamic memory
 WORKGROUP = "#gpu.address_space<workgroup>"
 
@@ -71,7 +71,7 @@ class DynamicWorkgroup(Pass):
 def buffers(launch: Any) -> list[Any]:
     """The workgroup buffers of a launch."""
     count = launch.attributes["workgroup_attributions"].value if "workgroup_attributions" in launch.attributes else 0
-    return list(launch.regions[0].blocks[0].arguments)[HEAD : HEAD + count]
+    return list(launch.regions[0].blocks[0].arguments)[head(launch) : head(launch) + count]
 
 
 def aligned(buffer: Any, align: int) -> int:
@@ -112,7 +112,7 @@ def rebuild(launch: Any, align: int) -> None:
         for buffer, offset in zip(buffers(launch), offsets, strict=True):
             at = mlir.dialect("arith").ConstantOp(ir.IndexType.get(), offset).result
             buffer.replace_all_uses_with(mlir.dialect("memref").ViewOp(buffer.type, whole, at, []).result)
-    for number in reversed(range(HEAD, HEAD + len(offsets))):
+    for number in reversed(range(head(launch), head(launch) + len(offsets))):
         old.erase_argument(number)
     old.append_to(new.regions[0])
     launch.erase()

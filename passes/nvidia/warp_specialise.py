@@ -136,7 +136,9 @@ def every_tile(steps: Steps, outer: Any, empty: Any) -> None:
     with ir.InsertionPoint(tiles.body):
         known = {outer.regions[0].blocks[0].arguments[0]: tiles.induction_variable}
         before = itertools.takewhile(lambda op: op != steps.loop, body_of(outer))
-        known |= copies([op for op in before if op.name.startswith(("affine.", "arith."))], known)
+        known |= copies(
+            [op for op in before if op.name.startswith(("affine.", "arith.", "gpu.cluster_block_id"))], known
+        )
         produce(steps, empty, tiles.induction_variable, known)
         scf.YieldOp([])
     first = body_of(outer)[0]

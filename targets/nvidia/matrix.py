@@ -7,6 +7,7 @@ memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from math import gcd
 from typing import Any
 
@@ -16,6 +17,7 @@ from lowering.passes import pipeline
 from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.passes.common.vectorize import Vectorize
 from lowering.passes.nvidia.promote_tma import MOST_ROWS, PITCH, ROW_BYTES
+from lowering.passes.nvidia.share_registers import at_start, left_over
 from lowering.passes.nvidia.staged_writes import COLUMNS
 from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS
 from lowering.targets import simt
@@ -43,7 +45,11 @@ KNOBS: tuple[Knob, ...] = (
     ),
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
     Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
+    Knob("copier_registers", (40, 24, 32, 0), "of a thread that copies, the others get what is left; 0: all the same"),
+    Knob("flight", (0, 1), "steps whose products still run when those of the next are begun"),
+    Knob("cluster", (1, 2, 4, 8), "workgroups that share the copies of what their tiles have in common"),
     Knob("raster_m", (16, 8, 4, 1, 32), "rows of tiles that neighbouring workgroups walk together"),
+    Knob("hilbert", (False, True), "tiles are walked along curves in squares of raster_m, not in groups of rows"),
 )
 LADDER: tuple[Rung, ...] = (
     Rung("tensor cores and tensor copies", {"cores": "vector"}, instead=True),
@@ -53,14 +59,26 @@ LADDER: tuple[Rung, ...] = (
     Rung("more warpgroups", most={"block_m": 64, "wave_m": 64}),
     Rung("results by tensor copies", {"blocks": 0}),
     Rung("workgroups that stay", {"persistent": 0}),
+    Rung("registers from the copies", {"copier_registers": 0}),
+    Rung("copies shared in a cluster", {"cluster": 1}),
     Rung("neighbours share operands", {"raster_m": 1}),
     Rung("parts of K", {"split_k": 1}),
 )
-TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
-EDGE = (
-    147  # multiply-adds of a step that a row or column of a tile costs: fitted to six tiles of bf16 2048^3, on an H200
+# Clocks that a step of 128 bytes of K takes, by the tile, with the schedule of the default: rounds of bf16 4096^3 on an
+# H100, in units of which 128x256 takes 1024, what its wgmma take
+TILES = {
+    (128, 256): 1024, (256, 192): 1516, (192, 192): 1137, (128, 192): 772, (128, 128): 593, (64, 128): 439,
+    (128, 64): 535, (64, 64): 360,
+}  # fmt: skip
+STRADDLING = (
+    5.3  # clocks of a row whose copy straddles sectors, of one workgroup an SM: six tiles of bf16 4000x4104x4104
 )
-SECOND, PART = 23_000_000, 15  # and a second launch, and an element of a part that it adds: predicted from bandwidths
+ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies: bf16 4096^3 beside 4096x4096x1024
+SECOND, PART = 4100, 370  # clocks of a second launch, and elements of parts that it adds a clock: from bandwidths
+ALIKE = 1.02  # of the least time, within which the clocks above say little
+SPARE = 0.1  # of the tiles that clusters may make beyond C
+SECTOR = 32  # bytes that caches read at a time
+APART = 16  # SMs that larger clusters do not fill: they lie within parts of the chip that have 14, 16 or 18
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
@@ -94,6 +112,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     sides = [("wave_m", wave_m), ("wave_n", wave_n)]
     (tall, high), (flat, wide) = reversed(sides) if knobs["swap"] else sides
     waves, tile = m // wave_m * (n // wave_n), m * n // max(1, m // wave_m * (n // wave_n)) // LANES
+    grid = (-(-c.m // m), -(-c.n // n))
     rules = (
         (m % wave_m, f"block_m={m} is no multiple of wave_m={wave_m}"),
         (n % wave_n, f"block_n={n} is no multiple of wave_n={wave_n}"),
@@ -106,6 +125,20 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
         (knobs["blocks"] and knobs["split_k"] > 1, "parts of sums are of 32 bits, which threads write: blocks=0"),
         (knobs["split_k"] > max(1, -(-c.k // k)), f"split_k={knobs['split_k']} parts of {-(-c.k // k)} steps"),
+        (
+            knobs["hilbert"] and knobs["raster_m"] & (knobs["raster_m"] - 1),
+            f"raster_m={knobs['raster_m']} is no power of two, the side of a square that a curve fills",
+        ),
+        (
+            knobs["flight"] and (knobs["stages"] == 1 or not knobs["specialised"]),
+            "products in flight hold a place of their tiles: that takes two, and copies with a warpgroup of their own",
+        ),
+        (knobs["cluster"] > 1 and not knobs["specialised"], "shared copies have a warpgroup of their own"),
+        (
+            knobs["cluster"] > 1 and 1 in grid,
+            f"clusters are of rows and columns of tiles, and C has {grid[0]} x {grid[1]}",
+        ),
+        (knobs["cluster"] > 1 and knobs["split_k"] > 1, "clusters make tiles of all of K: cluster=1 or split_k=1"),
         (c.layout[1] == "n" and wave_n % width, f"wave_n={wave_n} is no multiple of {width}, a row of B's tile"),
     )
     broken = next((words for holds, words in rules if holds), None)
@@ -122,11 +155,21 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     ):
         if needed > int(target.facts[name]):
             return f"{needed} {what}, of {target.facts[name]}"
-    file = int(target.facts["registers_per_group_max"])
-    threads = (waves + knobs["specialised"]) * LANES
-    if (tile + FIXED_REGISTERS) * threads > file:
-        return f"{threads} threads of {tile + FIXED_REGISTERS} registers, of {file} a workgroup"
-    return None
+    threads, needed = (waves + knobs["specialised"]) * LANES, tile + FIXED_REGISTERS
+    if (most := registers(knobs)) >= needed:
+        return None
+    if most > at_start(threads):
+        return f"{needed} registers a thread for {wave_m}x{wave_n} of C, of {most} that the copies leave"
+    return f"{threads} threads of {needed} registers, of {target.facts['registers_per_group_max']} a workgroup"
+
+
+def registers(knobs: Knobs) -> int:
+    """Registers that a thread that multiplies can have."""
+    consumers = knobs["block_m"] // knobs["wave_m"] * (knobs["block_n"] // knobs["wave_n"]) * LANES
+    threads = consumers + knobs["specialised"] * LANES
+    if not (knobs["specialised"] and knobs["copier_registers"]):
+        return at_start(threads)
+    return max(at_start(threads), left_over(threads, consumers, int(knobs["copier_registers"])))
 
 
 def memory(knobs: Knobs, nbytes: int) -> int:
@@ -147,52 +190,95 @@ def unstaged(wave_n: int, problem: Problem) -> str | None:
 def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """Full knobs by the written rule, with those that are given.
 
-    The tile that takes the fewest rounds of all SMs, each as long as its multiply-adds and its edges, which are read
-    from workgroup memory, and into how many parts K is cut where tiles leave SMs idle; warpgroups side by side along M,
-    each with all of the block's columns.
+    The tile that takes the least time in rounds of all SMs (the first of those that are about as fast), into how many
+    parts K is cut where tiles leave SMs idle, and whether two workgroups share what they copy; warpgroups side by side
+    along M, each with all of the block's columns.
     """
     c = problem.contraction
-    m, n, parts = shares(knobs, problem, target)
-    nbytes = dtypes.lookup(c.element).bytes
-    found = {
-        "block_m": m,
-        "block_n": n,
-        "block_k": ROW_BYTES // nbytes,
-        "wave_m": ROWS,
-        "raster_m": 16,
-        "specialised": True,
-        "persistent": 1,
-        "swap": False,
-        "split_k": parts,
-        **knobs,
-    }
-    found = {"wave_n": found["block_n"], **found}
-    by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
-    found = {"blocks": 0 if by_threads else min(2, found["wave_n"] // COLUMNS), **found}
-    most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
-    fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
-    return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
-
-
-def shares(knobs: Knobs, problem: Problem, target: Target) -> tuple[int, int, int]:
-    """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given."""
-    c, units = problem.contraction, int(target.facts["compute_units"])
     step = int(knobs.get("block_k", ROW_BYTES // dtypes.lookup(c.element).bytes))
     fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
     given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
+    units = int(target.facts["compute_units"])
 
     def parts(m: int, n: int) -> range:
         most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
-        first, last = (int(knobs.get("split_k", each)) for each in (1, most))
-        return range(first, last + 1)
+        return range(1, most + 1)
 
-    def cost(share: tuple[int, int, int]) -> int:
-        m, n, each = share
-        count = tiles(m, n, problem)
-        made = -(-count * each // units) * -(-c.k // (step * each)) * step * (m * n + EDGE * (m + n))
-        return made + (SECOND + PART * m * n * count * each if each > 1 else 0)
+    ways = [{"block_m": m, "block_n": n, "split_k": each} for m, n in given for each in parts(m, n)]
+    found = [completed({"cluster": size, **way, **knobs}, problem, target) for way, size in product(ways, (1, 2))]
+    able = [each for each in found if not illegal(each, problem, target) and not spare(each, knobs, problem)]
+    if not able:
+        return found[0]
+    times = [clocks(each, problem, target) for each in able]
+    return next(each for each, time in zip(able, times, strict=True) if time <= ALIKE * min(times))
 
-    return min(((m, n, each) for m, n in given for each in parts(m, n)), key=cost)
+
+def spare(knobs: Knobs, given: Knobs, problem: Problem) -> bool:
+    """Whether a cluster that nobody asked for makes too many tiles beyond C."""
+    made = cluster_tiles(knobs, problem) * knobs["cluster"]
+    return "cluster" not in given and made > (1 + SPARE) * tiles(knobs["block_m"], knobs["block_n"], problem)
+
+
+def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
+    """Full knobs of a tile: with those that are given, and as many places of copies as there is room for."""
+    nbytes = dtypes.lookup(problem.contraction.element).bytes
+    found = {
+        "block_k": ROW_BYTES // nbytes,
+        "wave_m": ROWS if knobs["block_m"] <= 3 * ROWS else 2 * ROWS,
+        "wave_n": knobs["block_n"],
+        "raster_m": 16,
+        "specialised": True,
+        "copier_registers": 40,
+        "flight": 0,
+        "hilbert": False,
+        "persistent": 1,
+        "swap": False,
+        **knobs,
+    }
+    by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
+    widest = min(2, found["wave_n"] // COLUMNS)
+    room = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
+    full = [
+        {"blocks": blocks, "stages": stages, **found}
+        for blocks in ((0,) if by_threads else range(widest, 0, -1))
+        for stages in range(min(4, steps(found, problem, target)), 0, -1)
+    ]
+    fitting = [each for each in full if memory(each, nbytes) <= room]
+    return max(fitting, key=lambda each: each["stages"], default=full[0])
+
+
+def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
+    """How long full knobs may take, in SM clocks: rounds of tiles, steps of each."""
+    m, n, nbytes = knobs["block_m"], knobs["block_n"], dtypes.lookup(problem.contraction.element).bytes
+    depth = knobs["block_k"] * nbytes / ROW_BYTES
+    alone = TILES[m, n] if (m, n) in TILES else m * n / 32
+    step = max(alone, STRADDLING * straddling_rows(knobs, problem)) * depth
+    each = -(-problem.contraction.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
+    units = int(target.facts["compute_units"]) // knobs["cluster"]
+    made = -(-cluster_tiles(knobs, problem) * knobs["split_k"] // units) * each
+    return made + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
+
+
+def straddling_rows(knobs: Knobs, problem: Problem) -> float:
+    """Rows that a workgroup copies in a step that begin on 16 bytes but not on 32: they read a sector more."""
+    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
+    pitches = (c.k if c.layout[0] == "n" else c.m, c.n if c.layout[1] == "n" else c.k)
+    shared = "n" if along_of(knobs) == "m" else "m"
+    rows = [knobs[f"block_{side}"] / (knobs["cluster"] if side == shared else 1) for side in "mn"]
+    return sum(count for count, pitch in zip(rows, pitches, strict=True) if pitch * nbytes % SECTOR)
+
+
+def along_of(knobs: Knobs) -> str:
+    """What the tiles of a cluster follow one another along: they share the larger of their operands."""
+    return "n" if knobs["block_m"] > knobs["block_n"] else "m"
+
+
+def cluster_tiles(knobs: Knobs, problem: Problem) -> int:
+    """How many times a cluster makes its tiles; its last ones may lie beyond C."""
+    c, size = problem.contraction, knobs["cluster"]
+    high, wide = -(-c.m // knobs["block_m"]), -(-c.n // knobs["block_n"])
+    matrix = high * -(-wide // size) if along_of(knobs) == "n" else -(-high // size) * wide
+    return matrix * max(c.batch, 1)
 
 
 def tiles(block_m: int, block_n: int, problem: Problem) -> int:
@@ -202,8 +288,8 @@ def tiles(block_m: int, block_n: int, problem: Problem) -> int:
 
 
 def work(knobs: Knobs, problem: Problem) -> int:
-    """What workgroups take in turn: all parts of all tiles."""
-    return tiles(knobs["block_m"], knobs["block_n"], problem) * int(knobs["split_k"])
+    """What workgroups, or clusters of them, take in turn: all parts of all tiles."""
+    return cluster_tiles(knobs, problem) * int(knobs["split_k"])
 
 
 def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
@@ -215,7 +301,8 @@ def schedule(knobs: Knobs, problem: Problem, target: Target) -> Schedule:
     passes = (
         *tensor_steps(knobs, problem), *TO_BUFFERS, *device_steps(knobs, problem, target),
         *simt.TO_KERNELS[:outlined], "lower-tensor-maps", "gpu.module(convert-nvgpu-to-nvvm)",
-        *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST,
+        *simt.TO_KERNELS[outlined:], f"gpu.module({convert})", "gpu.module(convert-nvvm-to-llvm)", *simt.LAST[:-1],
+        "by-value-maps", simt.LAST[-1],
     )  # fmt: skip
     return pipeline.parse(",".join(passes))
 
@@ -253,10 +340,15 @@ def sum_tiles(block_n: int) -> tuple[str, ...]:
 
 def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """On buffers: the launch, tensor copies, tensor cores, dynamic memory."""
+    along, deep = along_of(knobs), problem.contraction.k > 2 * knobs["block_k"] * knobs["split_k"]
+    several = steps(knobs, problem, target) > 1
+    clusters = int(knobs["cluster"]) if several else 1
+    rows = knobs["raster_m"] // (clusters if along == "m" else 1)
     return (
         "fold-padding-writes",
         "map-blocks",
-        *((f"rasterise{{rows={knobs['raster_m']}}}",) if knobs["raster_m"] > 1 else ()),
+        *((f"cluster{{along={along} size={clusters}}}",) if clusters > 1 else ()),
+        *((f"{'hilbert{side' if knobs['hilbert'] else 'rasterise{rows'}={rows}}}",) if rows > 1 else ()),
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
         *(("map-threads",) if knobs["split_k"] > 1 else ()),
         *persist(knobs, problem, target),
@@ -264,6 +356,9 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         *ahead(knobs, problem, target),
         *(("transpose-product",) if knobs["swap"] else ()),
         f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
+        "first-product",
+        *(("overlap-steps",) if knobs["flight"] and deep else ()),
+        *(("multicast",) if clusters > 1 else ()),
         f"dynamic-workgroup{{most={target.facts['shared_dynamic_max']}}}",
         *(("dependent-launches",) if knobs["split_k"] > 1 else ()),
     )
@@ -274,19 +369,31 @@ def ahead(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     if steps(knobs, problem, target) == 1:
         return ()
     if knobs["specialised"]:
-        return (f"warp-specialise{{most={target.facts['threads_per_group_max']} stages={knobs['stages']}}}",)
+        most = f"most={target.facts['threads_per_group_max']}"
+        return (f"warp-specialise{{{most} stages={knobs['stages']}}}", *share(knobs))
     return (f"ring{{stages={knobs['stages']}}}",) if knobs["stages"] > 1 else ()
+
+
+def share(knobs: Knobs) -> tuple[str, ...]:
+    """Registers from the copies to the products, where that gives these more."""
+    waves = knobs["block_m"] // knobs["wave_m"] * (knobs["block_n"] // knobs["wave_n"])
+    most = registers(knobs)
+    if most <= at_start((waves + 1) * LANES):
+        return ()
+    return (f"share-registers{{consumer={most} producer={knobs['copier_registers']}}}",)
 
 
 def persist(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, ...]:
     """As few workgroups as need no more rounds than all that run at once, where there are more tiles."""
     each = rounds(knobs, problem, target)
-    return (f"persist{{workgroups={-(-work(knobs, problem) // each)}}}",) if each > 1 else ()
+    few = -(-work(knobs, problem) // each) * knobs["cluster"]
+    return (f"persist{{workgroups={few}}}",) if each > 1 else ()
 
 
 def rounds(knobs: Knobs, problem: Problem, target: Target) -> int:
     """The most tiles, or parts of them, that a workgroup makes."""
-    most = int(knobs["persistent"]) * int(target.facts["compute_units"])
+    units = int(target.facts["compute_units"]) - (APART if knobs["cluster"] > 2 else 0)
+    most = int(knobs["persistent"]) * units // knobs["cluster"]
     return -(-work(knobs, problem) // most) if most else 1
 
 

@@ -20,7 +20,13 @@ from lowering.passes.common.backend import Ptxas, pick
 from lowering.targets.linked import BuildError, Linked
 
 RUNTIME = frozenset({"vprintf", "malloc", "free", "__assertfail"})  # what the driver links in
-NOTED = ("C7510", "C7511", "C7517")  # wgmma serialised, or a wait injected: correct, but slow
+# What ptxas gives up, and what to do; the kernel would be right, but slow.
+GIVEN_UP = {
+    "insufficient register": "give a thread a smaller part of C, or more registers (share-registers)",
+    "'setmaxnreg' ignored": "share-registers needs a kernel that says its threads and workgroups, and calls nothing",
+    "wgmma.wait_group is injected": "an accumulator is read between a product and the wait for it",
+    "wgmma.mma_async instructions are serialized": "nothing may use accumulators from products to their wait",
+}
 
 
 def finish(code: bytes, target: Target, steps: Sequence[Pass]) -> Linked:
@@ -33,6 +39,7 @@ def finish(code: bytes, target: Target, steps: Sequence[Pass]) -> Linked:
         notes = ("no ptxas: registers and spills unknown",)
         return Linked("ptx", text.encode(), tuple(Kernel(name, notes=notes) for name in entries(text)), limits)
     image, log = assemble(assembler, text.encode(), target.cpu, flags.opt)
+    keep_promises(log)
     return Linked("cubin", image, kernels(log), limits)
 
 
@@ -100,9 +107,18 @@ def complaint(log: str) -> str:
     return "ptxas: " + mlir.one_line(re.sub(r"^ptxas\s*(?:\S+/kernel\.ptx,)?\s*", "", line) or "failed without a word")
 
 
+def keep_promises(log: str) -> None:
+    """Raises BuildError where ptxas has given up asynchronous products or the moving of registers (C75..)."""
+    for line in log.splitlines():
+        hint = next((hint for words, hint in GIVEN_UP.items() if words in line), None)
+        if hint is not None:
+            said = mlir.one_line(line.split(":", 1)[1].replace("Potential Performance Loss: ", ""))
+            kind = "resources" if "insufficient register" in line else "illegal"
+            raise BuildError(f"ptxas: {said}: {hint}", "link", log=log, kind=kind)
+
+
 def kernels(log: str) -> tuple[Kernel, ...]:
     """Registers, spills (registers stored, 4 bytes each), static shared and scratch bytes of each kernel."""
-    notes = tuple(mlir.one_line(t.split(":", 1)[1]) for t in log.splitlines() if any(code in t for code in NOTED))
     found: list[Kernel] = []
     for part in re.split(r"Compiling entry function ", log)[1:]:
         frame = [int(n) for n in re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", part)[:3]]
@@ -114,7 +130,6 @@ def kernels(log: str) -> tuple[Kernel, ...]:
                 spills=frame[1] // 4 if len(frame) > 1 else None,
                 shared_bytes=int(shared[1]) if shared else 0,
                 scratch_bytes=frame[0] if frame else None,
-                notes=notes,
             )
         )
     return tuple(found)

@@ -229,15 +229,49 @@ def test_the_steps_of_the_schedule_reach_ptxas() -> None:
     assert few.registers <= 24
 
 
-def test_notes_of_a_serialised_wgmma_are_kept() -> None:
-    log = """ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized in 'k'
-ptxas info    : Compiling entry function 'k' for 'sm_90a'
+def test_registers_and_spills_are_read_off_the_report() -> None:
+    log = """ptxas info    : Compiling entry function 'k' for 'sm_90a'
 ptxas info    : Function properties for k
     16 bytes stack frame, 24 bytes spill stores, 28 bytes spill loads
 ptxas info    : Used 255 registers, used 1 barriers, 16 bytes stack frame, 1040 bytes smem"""
     (kernel,) = ptx.kernels(log)
     assert (kernel.registers, kernel.spills, kernel.shared_bytes, kernel.scratch_bytes) == (255, 6, 1040, 16)
-    assert kernel.notes[0].startswith("(C7510)")
+
+
+LOSS = "ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to "
+
+
+@pytest.mark.parametrize(
+    ("log", "said", "kind"),
+    [
+        (f"{LOSS}insufficient register resources for the function 'k'", "C7510.*: give a thread", "resources"),
+        (f"{LOSS}ill formed pipeline stage in the function 'k'", "C7510.*ill formed.*: nothing may use", "illegal"),
+        ("ptxas info    : (C7517) wgmma.wait_group is injected in around line 3", "C7517.*: an accumulator", "illegal"),
+    ],
+)
+def test_what_ptxas_gives_up_is_a_failure(log: str, said: str, kind: str) -> None:
+    with pytest.raises(BuildError, match=said) as caught:
+        ptx.keep_promises(log)
+    assert (caught.value.stage, caught.value.kind) == ("link", kind)
+
+
+SHARING = """.version 8.0
+.target sm_90a
+.address_size 64
+.visible .entry k() .maxntid 256, 1, 1 .minnctapersm 1
+{
+    setmaxnreg.inc.sync.aligned.u32 240;
+    ret;
+}
+"""
+
+
+@needs_ptxas
+def test_registers_that_ptxas_does_not_share_are_a_failure() -> None:
+    """Without the least number of workgroups nothing says how many registers there are."""
+    ptx.finish(SHARING.encode(), load("sm_90"), ())
+    with pytest.raises(BuildError, match="'setmaxnreg' ignored; unable to determine register count at entry"):
+        ptx.finish(SHARING.replace(".minnctapersm 1", "").encode(), load("sm_90"), ())
 
 
 def test_x86_uses_this_machines_vectors() -> None:
