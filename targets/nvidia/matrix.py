@@ -1,7 +1,8 @@
 """The schedule on tensor cores: blocks through workgroup memory by tensor copies, a warpgroup's tile in wgmma.
 
 C is cut into block-m x block-n tiles, one a workgroup; a step of the K loop brings block-k of A and B to workgroup
-memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n of C in accumulators.
+memory by the tensor memory accelerator; every warpgroup keeps wave-m x wave-n of C in accumulators. Workgroups of a
+cluster share what they copy.
 """
 
 from __future__ import annotations
@@ -70,9 +71,8 @@ TILES = {
     (128, 256): 1024, (256, 192): 1516, (192, 192): 1137, (128, 192): 772, (128, 128): 593, (64, 128): 439,
     (128, 64): 535, (64, 64): 360,
 }  # fmt: skip
-STRADDLING = (
-    5.3  # clocks of a row whose copy straddles sectors, of one workgroup an SM: six tiles of bf16 4000x4104x4104
-)
+# Clocks of a row whose copy straddles sectors, with one workgroup an SM: six tiles of bf16 4000x4104x4104 on an H100
+STRADDLING = 5.3
 ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies: bf16 4096^3 beside 4096x4096x1024
 SECOND, PART = 4100, 370  # clocks of a second launch, and elements of parts that it adds a clock: from bandwidths
 ALIKE = 1.02  # of the least time, within which the clocks above say little
