@@ -57,12 +57,13 @@ LADDER: tuple[Rung, ...] = (
     Rung("parts of K", {"split_k": 1}),
 )
 TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
-EDGE = (
-    147  # multiply-adds of a step that a row or column of a tile costs: fitted to six tiles of bf16 2048^3, on an H200
-)
-SECOND, PART = 23_000_000, 15  # and a second launch, and an element of a part that it adds: predicted from bandwidths
+# In multiply-adds, of which an SM makes 7.6 million a microsecond by this count: what a row or column of a tile costs a
+# step (fitted to six tiles of bf16 2048^3, on an H200), a byte of A and B, a second launch, and an element of a part
+# (fitted to ten products of few tiles, on an H100 with a cold L2)
+EDGE, BYTE, SECOND, PART = 147, 2.5, 8_000_000, 19
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
+MOST_STAGES = 7  # more were not tried
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -170,27 +171,34 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
     found = {"blocks": 0 if by_threads else min(2, found["wave_n"] // COLUMNS), **found}
     most = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
-    fitting = [n for n in range(1, 5) if memory({**found, "stages": n}, nbytes) <= most]
+    fitting = [n for n in range(1, MOST_STAGES + 1) if memory({**found, "stages": n}, nbytes) <= most]
     return {"stages": min(max(fitting, default=1), steps(found, problem, target)), **found}
 
 
 def shares(knobs: Knobs, problem: Problem, target: Target) -> tuple[int, int, int]:
-    """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given."""
+    """Rows and columns of a tile, and parts of its K, that take the least time with the knobs that are given.
+
+    As many parts as give every SM one, or a half of that, or a quarter ..: none that has no more steps than with fewer.
+    """
     c, units = problem.contraction, int(target.facts["compute_units"])
-    step = int(knobs.get("block_k", ROW_BYTES // dtypes.lookup(c.element).bytes))
+    nbytes = dtypes.lookup(c.element).bytes
+    step = int(knobs.get("block_k", ROW_BYTES // nbytes))
+    depth = -(-c.k // step)
     fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
     given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
 
-    def parts(m: int, n: int) -> range:
-        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
-        first, last = (int(knobs.get("split_k", each)) for each in (1, most))
-        return range(first, last + 1)
+    def parts(m: int, n: int) -> list[int]:
+        if "split_k" in knobs or knobs.get("blocks"):
+            return [int(knobs.get("split_k", 1))]
+        most = max(1, min(units // tiles(m, n, problem), depth))
+        return [-(-depth // -(-depth // (most >> half))) for half in range(most.bit_length())]
 
-    def cost(share: tuple[int, int, int]) -> int:
+    def cost(share: tuple[int, int, int]) -> float:
         m, n, each = share
         count = tiles(m, n, problem)
-        made = -(-count * each // units) * -(-c.k // (step * each)) * step * (m * n + EDGE * (m + n))
-        return made + (SECOND + PART * m * n * count * each if each > 1 else 0)
+        made = -(-count * each // units) * -(-depth // each) * step * (m * n + EDGE * (m + n))
+        read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes * BYTE * units / min(units, count * each)
+        return max(made, read) + (SECOND + PART * m * n * count * each if each > 1 else 0)
 
     return min(((m, n, each) for m, n in given for each in parts(m, n)), key=cost)
 
