@@ -60,7 +60,7 @@ TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 # In multiply-adds, of which an SM makes 7.6 million a microsecond by this count: what a row or column of a tile costs a
 # step (fitted to six tiles of bf16 2048^3, on an H200), a byte of A and B, a second launch, and an element of a part
 # (fitted to ten products of few tiles, on an H100 with a cold L2)
-EDGE, BYTE, SECOND, PART = 147, 2.5, 8_000_000, 19
+EDGE, BYTE, SECOND, PART = 147, 2.5, 10_000_000, 19
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 MOST_STAGES = 7  # more were not tried

@@ -327,11 +327,11 @@ def test_the_rule_takes_tiles_that_fill_their_rounds(size, tile):
 @pytest.mark.parametrize(
     ("shape", "parts"),
     [
-        ((256, 256, 65536), 32),
-        ((512, 512, 8192), 8),
+        ((256, 256, 65536), 16),
+        ((512, 512, 8192), 4),
         ((512, 512, 512), 1),
         ((2048, 2048, 65536), 1),
-        ((64, 64, 512), 1),
+        ((64, 64, 128), 1),
     ],
 )
 def test_the_rule_cuts_k_where_tiles_leave_sms_idle(shape, parts):
@@ -340,6 +340,13 @@ def test_the_rule_cuts_k_where_tiles_leave_sms_idle(shape, parts):
     found = space.default(of, CHIP)
     assert found["split_k"] == parts
     assert matrix.work(found, of) <= 132
+
+
+def test_no_part_is_left_without_a_step():
+    """33 parts of 64 steps would be 32 of two steps, and one of none."""
+    of = problem.from_shape(128, 128, 4096, "bf16", layout="nt")
+    found = space.full({"block_m": 64, "block_n": 64}, of, CHIP)
+    assert found["split_k"] == 32
 
 
 def test_the_rule_counts_the_tiles_of_all_batches():
