@@ -60,7 +60,7 @@ TILES = ((128, 256), (128, 192), (128, 128), (128, 64), (64, 128), (64, 64))
 # In multiply-adds, of which an SM makes 7.6 million a microsecond by this count: what a row or column of a tile costs a
 # step (fitted to six tiles of bf16 2048^3, on an H200), a byte of A and B, a second launch, and an element of a part
 # (fitted to ten products of few tiles, on an H100 with a cold L2)
-EDGE, BYTE, SECOND, PART = 147, 2.5, 10_000_000, 19
+EDGE, BYTE, SECOND, PART = 147, 2.5, 10_000_000, 18
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
 MOST_STAGES = 7  # more were not tried
@@ -241,7 +241,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
         f"tile-reduction{{tile-sizes={k}}}",
         *(simt.DROP_BATCH if problem.contraction.batch or split else ()),
-        *(sum_tiles(n) if split else ()),
+        *(sum_tiles(m, n) if split else ()),
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
         *(("fold-split-reads",) if split else ()),
         "fold-padding-reads",
@@ -249,10 +249,10 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def sum_tiles(block_n: int) -> tuple[str, ...]:
-    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has four warps."""
+def sum_tiles(block_m: int, block_n: int) -> tuple[str, ...]:
+    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has at most four warps."""
     columns = gcd(block_n, SUM_COLUMNS)
-    rows = SUM_THREADS * SUM_WIDTH // columns
+    rows = gcd(block_m, SUM_THREADS * SUM_WIDTH // columns)
     return (
         f"tile{{mapping=block role=sum tile-sizes={rows},{columns}}}",
         f"tile{{mapping=thread role=sum tile-sizes=1,{SUM_WIDTH}}}",
