@@ -9,7 +9,7 @@
 
 // TWICE: the gpu.launch holds no scf.forall for its threads; tile{mapping=thread ...} makes one
 // Of two launches the one with the contraction has the tiles to walk.
-// NEITHER: looked for one gpu.launch and found 0; map-blocks makes it
+// NEITHER: looked for one gpu.launch and found 2; map-blocks makes it
 func.func @main(%a: memref<128xf32>, %b: memref<8x4xf32>) {
   %c1 = arith.constant 1 : index
   %c128 = arith.constant 128 : index
