@@ -9,7 +9,7 @@ before:  scf.for %k = 0 to 512 step 64 {                  // promote-tma: one pl
 after:   FILL(%w[0], 0);  FILL(%w[1], 64);  FILL(%w[2], 128)             // stages - 1 steps ahead
          scf.for %k = 0 to 512 step 64 {                  // %i: the number of the step
            gpu.barrier                                    // all have used the place that is filled next
-           FILL(%w[(%i + 3) mod 4], %k + 192)             // where there is such a step
+           scf.if (there is such a step) { FILL(%w[(%i + 3) mod 4], %k + 192) }
            nvgpu.mbarrier.try_wait.parity %b[%i mod 4], (%i / 4) mod 2
            USE(%w[%i mod 4])
          }
@@ -135,18 +135,25 @@ class Steps:
             first = self.low + self.step.scaled(number)
             if first.terms or first.constant < self.high.constant:
                 with ir.InsertionPoint(self.loop):
-                    k = emit(first)
-                    self.fill(k, self.turn(k)[0], self.where_there_is(k) if first.terms else self.one_thread)
+                    self.fill_where_there_is(emit(first), certain=not first.terms)
         with ir.InsertionPoint(self.wait):
             later = mlir.dialect("arith").AddIOp(self.counter, emit(self.step.scaled(self.stages - 1))).result
-            self.fill(later, self.turn(later)[0], self.where_there_is(later))
+            self.fill_where_there_is(later)
             self.arrived()
 
-    def where_there_is(self, k: Any) -> Any:
-        """Whether a thread is the one that copies, and a step is one of the loop."""
-        arith = mlir.dialect("arith")
-        there = arith.CmpIOp(arith.CmpIPredicate.ult, k, emit(self.high)).result
-        return arith.AndIOp(self.one_thread, there).result
+    def fill_where_there_is(self, k: Any, certain: bool = False) -> None:
+        """Asks for the copies of a step, where it is one of the loop.
+
+        In a branch: copies become inline assembly, of which a predicate that turns out constant is no valid one.
+        """
+        if certain:
+            self.fill(k, self.turn(k)[0], self.one_thread)
+            return
+        arith, scf = mlir.dialect("arith"), mlir.dialect("scf")
+        branch = scf.IfOp(arith.CmpIOp(arith.CmpIPredicate.ult, k, emit(self.high)).result)
+        with ir.InsertionPoint(branch.then_block):
+            self.fill(k, self.turn(k)[0], self.one_thread)
+            scf.YieldOp([])
 
     def arrived(self) -> Any:
         """Waits for the copies of a step, and lets its reads find them; the place."""

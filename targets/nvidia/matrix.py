@@ -74,13 +74,17 @@ TILES = {
 # Clocks of a row whose copy straddles sectors, with one workgroup an SM: six tiles of bf16 4000x4104x4104 on an H100
 STRADDLING = 5.3
 ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies: bf16 4096^3 beside 4096x4096x1024
-SECOND, PART = 4100, 370  # clocks of a second launch, and elements of parts that it adds a clock: from bandwidths
+# Clocks of a second launch, elements of parts that it adds a clock, and bytes of A and B that all SMs read a clock:
+# fitted to ten products of few tiles, on an H100 with a cold L2
+SECOND, PART, READ = 2300, 240, 1740
 ALIKE = 1.02  # of the least time, within which the clocks above say little
 SPARE = 0.1  # of the tiles that clusters may make beyond C
 SECTOR = 32  # bytes that caches read at a time
 APART = 16  # SMs that clusters of more than two leave: on an H100, 30 of four ran at once, and 32 took twice the time
 BLOCK_BYTES = ROWS * ROW_BYTES
 SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
+MOST_STAGES = 8  # more were no faster
+FEW = 32  # rows of C
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -196,21 +200,44 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """
     c = problem.contraction
     step = int(knobs.get("block_k", ROW_BYTES // dtypes.lookup(c.element).bytes))
-    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
-    given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
     units = int(target.facts["compute_units"])
 
-    def parts(m: int, n: int) -> range:
-        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
-        return range(1, most + 1)
+    def parts(m: int, n: int) -> list[int]:
+        """As many as give every SM one, or a half of that, or a quarter: none with no fewer steps than fewer have."""
+        depth = -(-c.k // step)
+        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), depth))
+        return [-(-depth // -(-depth // (most >> half))) for half in range(most.bit_length())]
 
-    ways = [{"block_m": m, "block_n": n, "split_k": each} for m, n in given for each in parts(m, n)]
+    ways = [
+        {**tile, "split_k": each}
+        for tile in shapes(knobs, problem, units)
+        for each in parts(tile["block_m"], tile["block_n"])
+    ]
     found = [completed({"cluster": size, **way, **knobs}, problem, target) for way, size in product(ways, (1, 2))]
     able = [each for each in found if not illegal(each, problem, target) and not spare(each, knobs, problem)]
     if not able:
         return found[0]
     times = [clocks(each, problem, target) for each in able]
     return next(each for each, time in zip(able, times, strict=True) if time <= ALIKE * min(times))
+
+
+def shapes(knobs: Knobs, problem: Problem, units: int) -> list[dict[str, Any]]:
+    """Tiles to choose from: for few rows of C, those whose rows run along N, with twice the depth.
+
+    These read no rows that are not there, and so more copies are under way: for at most 32 rows, and for more where a
+    workgroup a tile is enough for most SMs (measured at 1 to 128 rows of N = K = 4096 and 8192, on an H100).
+    """
+    c = problem.contraction
+    few = c.m <= FEW or (c.m <= MOST_COLUMNS // 2 and 4 * tiles(c.m, ROWS, problem) >= 3 * units)
+    if few and knobs.get("swap", True) and not knobs.get("blocks"):
+        width = ROW_BYTES // dtypes.lookup(c.element).bytes
+        rows = max(8 if c.layout[0] == "n" else width, 1 << (c.m - 1).bit_length())
+        return [
+            {"block_m": int(knobs.get("block_m", rows)), "block_n": ROWS, "block_k": 2 * width, "swap": True, **knobs}
+        ]
+    fitting = [(m, n) for m, n in TILES if m < 2 * max(c.m, 64) and n < 2 * max(c.n, 64)]
+    pairs = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
+    return [{"block_m": m, "block_n": n} for m, n in pairs]
 
 
 def spare(knobs: Knobs, given: Knobs, problem: Problem) -> bool:
@@ -224,7 +251,7 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     nbytes = dtypes.lookup(problem.contraction.element).bytes
     found = {
         "block_k": ROW_BYTES // nbytes,
-        "wave_m": ROWS if knobs["block_m"] <= 3 * ROWS else 2 * ROWS,
+        "wave_m": wave_rows(knobs),
         "wave_n": knobs["block_n"],
         "raster_m": 16,
         "specialised": True,
@@ -241,22 +268,31 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     full = [
         {"blocks": blocks, "stages": stages, **found}
         for blocks in ((0,) if by_threads else range(widest, 0, -1))
-        for stages in range(min(4, steps(found, problem, target)), 0, -1)
+        for stages in range(min(MOST_STAGES, steps(found, problem, target)), 0, -1)
     ]
     fitting = [each for each in full if memory(each, nbytes) <= room]
     return max(fitting, key=lambda each: each["stages"], default=full[0])
 
 
+def wave_rows(knobs: Knobs) -> int:
+    """Rows of C of a warpgroup: 64, two times as many of a high tile, all where they run along the columns of wgmma."""
+    if knobs.get("swap"):
+        return int(knobs["block_m"])
+    return ROWS if knobs["block_m"] <= 3 * ROWS else 2 * ROWS
+
+
 def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
-    """How long full knobs may take, in SM clocks: rounds of tiles, steps of each."""
+    """How long full knobs may take, in SM clocks: rounds of tiles, steps of each; or all of A and B read once."""
+    c = problem.contraction
     m, n, nbytes = knobs["block_m"], knobs["block_n"], dtypes.lookup(problem.contraction.element).bytes
     depth = knobs["block_k"] * nbytes / ROW_BYTES
     alone = TILES[m, n] if (m, n) in TILES else m * n / 32
     step = max(alone, STRADDLING * straddling_rows(knobs, problem)) * depth
-    each = -(-problem.contraction.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
+    each = -(-c.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
     units = int(target.facts["compute_units"]) // knobs["cluster"]
-    made = -(-cluster_tiles(knobs, problem) * knobs["split_k"] // units) * each
-    return made + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
+    made = -(-work(knobs, problem) // units) * each
+    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * max(1.0, units / work(knobs, problem))
+    return max(made, read) + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
 
 
 def straddling_rows(knobs: Knobs, problem: Problem) -> float:
@@ -320,7 +356,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
         f"tile-reduction{{tile-sizes={k}}}",
         *(simt.DROP_BATCH if problem.contraction.batch or split else ()),
-        *(sum_tiles(n) if split else ()),
+        *(sum_tiles(m, n) if split else ()),
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
         *(("fold-split-reads",) if split else ()),
         "fold-padding-reads",
@@ -328,10 +364,10 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def sum_tiles(block_n: int) -> tuple[str, ...]:
-    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has four warps."""
+def sum_tiles(block_m: int, block_n: int) -> tuple[str, ...]:
+    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has at most four warps."""
     columns = gcd(block_n, SUM_COLUMNS)
-    rows = SUM_THREADS * SUM_WIDTH // columns
+    rows = gcd(block_m, SUM_THREADS * SUM_WIDTH // columns)
     return (
         f"tile{{mapping=block role=sum tile-sizes={rows},{columns}}}",
         f"tile{{mapping=thread role=sum tile-sizes=1,{SUM_WIDTH}}}",

@@ -23,8 +23,8 @@
 // RING: nvgpu.mbarrier.arrive.expect_tx
 // RING: %[[NEXT:[0-9]+]] = affine.apply {{.*}}[%[[G]]]
 // RING: %[[THERE:[0-9]+]] = arith.cmpi ult, %[[NEXT]], %c64
-// RING: %[[WHERE:[0-9]+]] = arith.andi %{{.*}}, %[[THERE]]
-// RING: nvgpu.mbarrier.arrive.expect_tx %{{.*}}, predicate = %[[WHERE]]
+// RING: scf.if %[[THERE]]
+// RING: nvgpu.mbarrier.arrive.expect_tx
 // RING: scf.for %[[TILE:[a-z0-9]+]] = %[[G]] to %c64 step %c16 {
 // RING-NEXT: gpu.barrier
 // RING: %[[LATER:[0-9]+]] = arith.addi %[[TILE]], %c32

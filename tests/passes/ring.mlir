@@ -15,9 +15,9 @@
 // CHECK-NEXT: gpu.barrier
 // CHECK: %[[LATER:.*]] = arith.addi %[[K]], %c128
 // CHECK: %[[THERE:.*]] = arith.cmpi ult, %[[LATER]], %c256
-// CHECK: %[[WHERE:.*]] = arith.andi %{{.*}}, %[[THERE]]
-// CHECK: nvgpu.mbarrier.arrive.expect_tx %[[FULL]][%[[NEXT:.*]]], %c32768, predicate = %[[WHERE]]
-// CHECK: nvgpu.tma.async.load %{{.*}}[%[[LATER]], %c0], %[[FULL]][%[[NEXT]]] to %{{.*}}, predicate = %[[WHERE]]
+// CHECK: scf.if %[[THERE]]
+// CHECK: nvgpu.mbarrier.arrive.expect_tx %[[FULL]][%[[NEXT:.*]]], %c32768, predicate = %[[ONE:[0-9]+]] :
+// CHECK: nvgpu.tma.async.load %{{.*}}[%[[LATER]], %c0], %[[FULL]][%[[NEXT]]] to %{{.*}}, predicate = %[[ONE]] :
 // CHECK: %[[I:.*]] = arith.divui %[[K]], %c64
 // CHECK: %[[NOW:.*]] = arith.remui %[[I]], %c3
 // CHECK: nvgpu.mbarrier.try_wait.parity %[[FULL]][%[[NOW]]]
