@@ -12,6 +12,7 @@ import importlib.util
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import numpy as np
 from lowering import bounds, inputs, roofline
 from lowering import problem as problems
 from lowering.core import Problem, Target
+from lowering.dtypes import is_small
 from lowering.targets.executor import DeviceError
 from lowering.targets.families import FAMILIES
 from lowering.targets.nvidia import runtime
@@ -140,24 +142,36 @@ class CublasLtBaseline:
 
 
 class TorchBaseline:
-    """`torch.matmul` (`torch._int_mm` for 8-bit integers) on the GPU, timed by its events; f32 without TF32."""
+    """`torch.matmul` on the GPU, timed by its events; f32 in TF32 where the problem allows that.
+
+    Of 8-bit integers it is `torch._int_mm`, of 8-bit floats `torch._scaled_mm`, which takes B in columns: scales of one
+    and its fast accumulation, which is how the hardware sums.
+    """
 
     def __init__(self, torch: Any, problem: Problem, seed: int = 0) -> None:
-        element = problem.contraction.element
-        self.torch, kind = torch, TORCH[element]
-        torch.backends.cuda.matmul.allow_tf32 = False
+        c = problem.contraction
+        self.torch, element = torch, c.multiplied or c.element
+        self.rounded = c.multiplied == "tf32"
         a, b = operands(problem, seed, np.int8 if element == "i8" else np.float32)
-        self.a, self.b = (torch.from_numpy(np.ascontiguousarray(x)).cuda().to(getattr(torch, kind)) for x in (a, b))
+        kind = getattr(torch, TORCH[element])
+        self.a, self.b = (torch.from_numpy(np.ascontiguousarray(x)).cuda().to(kind) for x in (a, b))
         if self.a.shape[0] == 1:
             self.a, self.b = self.a[0], self.b[0]
-        self.multiply = torch._int_mm if element == "i8" else torch.matmul
-        self.name = f"torch {torch.__version__} {'_int_mm' if element == 'i8' else 'matmul'}, {element}"
-        self.multiply(self.a, self.b)
-        torch.cuda.synchronize()
+        self.multiply, name = torch.matmul, "matmul"
+        if element == "i8":
+            self.multiply, name = torch._int_mm, "_int_mm"
+        if is_small(element):
+            one = torch.ones((), device="cuda")
+            options = {"out_dtype": getattr(torch, TORCH[c.output]), "use_fast_accum": True}
+            self.b = self.b.t().contiguous().t()
+            self.multiply, name = partial(torch._scaled_mm, scale_a=one, scale_b=one, **options), "_scaled_mm"
+        self.name = f"torch {torch.__version__} {name}, {element}"
+        self.time(1)
 
     def time(self, repeats: int) -> list[float]:
         """Seconds between two events around each call."""
         torch = self.torch
+        torch.backends.cuda.matmul.allow_tf32 = self.rounded
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeats)]
         for first, last in events:
             first.record()
@@ -167,12 +181,21 @@ class TorchBaseline:
         return [first.elapsed_time(last) * 1e-3 for first, last in events]
 
 
-TORCH = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64", "i8": "int8"}
+TORCH = {
+    "f16": "float16", "bf16": "bfloat16", "f32": "float32", "tf32": "float32", "f64": "float64", "i8": "int8",
+    "f8E4M3FN": "float8_e4m3fn", "f8E5M2": "float8_e5m2",
+}  # fmt: skip
 
 
 def torch_can(problem: Problem) -> bool:
-    """Whether torch has a product of this kind: 8-bit integers want no batch, M above 16, and K and N in eights."""
+    """Whether torch has a product of this kind.
+
+    8-bit integers want no batch, M above 16, and K and N in eights; 8-bit floats no batch, K and N in sixteens, and
+    are not both e5m2 (PyTorch documentation of `_scaled_mm`, its checks).
+    """
     c = problem.contraction
+    if is_small(c.element):
+        return c.element == "f8E4M3FN" and not c.batch and c.n % 16 == 0 and c.k % 16 == 0 and c.output in TORCH
     if c.element != "i8":
         return c.element in TORCH
     return not c.batch and c.m > 16 and c.n % 8 == 0 and c.k % 8 == 0

@@ -17,6 +17,13 @@ partial sum rounds at all, and the error is zero: that is what the integer input
 7:e330, 2021; AMD's matrix instructions alike). A cut loses less than one unit in the last place of the largest term,
 twice the error of rounding to nearest, so on chips that have them u is doubled.
 
+**Narrow sums.** Tensor cores of Ada and Hopper align products of 8-bit floats, and the sum so far, to the largest of an
+instruction's 32 and keep 13 bits of mantissa behind its first (DeepSeek-V3 Technical Report, 2024, section 3.3.2:
+"around 14 bits"; *measured* on an H100 by scripts/sum_bits.py: each term is cut, and the sum once more where it
+carries). So u is 2^-14 there, doubled as above, and a term goes through n = K + K/32 cuts. That is much where K is
+large: beyond some 7900 nothing can be claimed of random numbers, and the integers, which are exact in 14 bits, say
+whether a kernel is right.
+
 **Rounded operands.** Where f32 operands may be multiplied with p = 11 bits (tf32), each is cut or rounded first: it is
 off by less than d = 2^(1-p) of itself, or where it is subnormal by less than s = 2^-136, a unit of the last bit that is
 kept there. A product is then off by (2 d + d^2) |a_k| |b_k| + s (|a_k| + |b_k|) + s^2 at most.
@@ -42,9 +49,11 @@ from lowering import intervals
 from lowering import problem as problems
 from lowering.body import elementwise
 from lowering.core import Problem, Target
-from lowering.dtypes import lookup, operand_mantissa
+from lowering.dtypes import SUMS, lookup, operand_mantissa, sum_mantissa
 from lowering.intervals import Array, Interval
 from lowering.program import Contract, Fill, Map, Positions
+
+INSTRUCTION = 32  # products that a matrix instruction of 8-bit floats adds up
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ def contraction(node: Contract, operands: tuple[Array, Array, Array], how: Arith
 def bounded(problem: Problem, arithmetic: Arithmetic | None = None) -> bool:
     """Whether anything can be claimed of a sum that rounds: not over too many terms for its accumulator."""
     node = problems.program(problem.ir).contract
-    unit = 2 * (arithmetic or Arithmetic()).ulps * lookup(node.dtype).unit_roundoff
+    unit = 2 * (arithmetic or Arithmetic()).ulps * unit_roundoff(node)
     return gamma(steps(node, node.start is not None), unit) < float("inf")
 
 
@@ -131,23 +140,22 @@ def exact(node: Contract, operands: Sequence[Array]) -> bool:
     kept = 2.0 ** (operand_mantissa(node.a.dtype, node.multiplied) + 1)
     if node.multiplied and max(a, b) > kept:
         return False
-    small = a * b * prod(node.sizes[loop] for loop in node.dims.k) + start <= 2.0 ** (lookup(node.dtype).mantissa + 1)
+    small = a * b * prod(node.sizes[loop] for loop in node.dims.k) + start <= 2.0 ** precision(node)
     return small and all(integral(values) for values in operands)
 
 
 def rounding(node: Contract, size: Array, operands: Sequence[Array], how: Arithmetic) -> Array:
     """The largest error of the sum, elementwise, by the derivation above; `size`, |c| + sum |a||b|, is used up."""
     accumulator = lookup(node.dtype)
-    precision = accumulator.mantissa + 1
     length = prod(node.sizes[loop] for loop in node.dims.k)
     count = steps(node, bool(operands[2].any()))
-    relative = gamma(count, 2 * how.ulps * accumulator.unit_roundoff) + gamma(count + 1, 2.0**-53)
+    relative = gamma(count, 2 * how.ulps * unit_roundoff(node)) + gamma(count + 1, 2.0**-53)
     least = ml_dtypes.finfo(accumulator.numpy)
     underflow = length * float(least.smallest_subnormal)
     if how.denormals == "flushed":
         underflow = 2 * length * float(least.smallest_normal)
     whole = all(integral(x) for x in operands) and not node.multiplied
-    rounds = size > 2.0**precision if whole else None
+    rounds = size > 2.0 ** precision(node) if whole else None
     moved = operand_error(node, size, operands, relative)
     if relative == np.inf:
         size[size > 0] = np.inf  # and no sum of zeros is anything but zero
@@ -172,7 +180,19 @@ def operand_error(node: Contract, size: Array, operands: Sequence[Array], relati
 
 def steps(node: Contract, started: bool) -> int:
     """How many roundings a term goes through at most: n of the derivation above."""
-    return prod(node.sizes[loop] for loop in node.dims.k) - 1 + rounds_products(node) + started
+    length = prod(node.sizes[loop] for loop in node.dims.k)
+    cuts = -(-length // INSTRUCTION) + 1 if node.a.dtype in SUMS else 0
+    return length - 1 + cuts + rounds_products(node) + started
+
+
+def precision(node: Contract) -> int:
+    """Bits of a sum's mantissa with its leading one."""
+    return sum_mantissa(node.a.dtype, node.dtype) + 1
+
+
+def unit_roundoff(node: Contract) -> float:
+    """u of the derivation above."""
+    return 2.0 ** -precision(node)
 
 
 def rounds_products(node: Contract) -> bool:

@@ -43,12 +43,10 @@ def integer(name: str, numpy_type: type[Any], accumulator: str = "", not_yet: st
     return Dtype(name, "int", bits, np.dtype(numpy_type), 0, into, into, not_yet)
 
 
-def small(name: str, numpy_type: Any, mantissa: int, why: str) -> Dtype:
+def small(name: str, numpy_type: Any, mantissa: int) -> Dtype:
     """An 8-bit float: accumulated in f32, delivered in bf16."""
-    return Dtype(name, "float", 8, np.dtype(numpy_type), mantissa, "f32", "bf16", why)
+    return Dtype(name, "float", 8, np.dtype(numpy_type), mantissa, "f32", "bf16")
 
-
-FP8_LATER = "8-bit floats come in a later version"
 
 DTYPES: dict[str, Dtype] = {
     dtype.name: dtype
@@ -57,10 +55,10 @@ DTYPES: dict[str, Dtype] = {
         Dtype("f32", "float", 32, np.dtype(np.float32), 23, "f32", "f32"),
         Dtype("f16", "float", 16, np.dtype(np.float16), 10, "f32", "f16"),
         Dtype("bf16", "float", 16, np.dtype(ml_dtypes.bfloat16), 7, "f32", "bf16"),
-        small("f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, 3, ""),
-        small("f8E4M3FN", ml_dtypes.float8_e4m3fn, 3, FP8_LATER),
-        small("f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, 2, ""),
-        small("f8E5M2", ml_dtypes.float8_e5m2, 2, FP8_LATER),
+        small("f8E4M3FNUZ", ml_dtypes.float8_e4m3fnuz, 3),
+        small("f8E4M3FN", ml_dtypes.float8_e4m3fn, 3),
+        small("f8E5M2FNUZ", ml_dtypes.float8_e5m2fnuz, 2),
+        small("f8E5M2", ml_dtypes.float8_e5m2, 2),
         integer("i1", np.bool_, not_yet="it is a condition, not an element"),
         integer("i8", np.int8, "i32"),
         integer("i16", np.int16, "i32", "16-bit integers may come in a later version"),
@@ -75,16 +73,24 @@ ELEMENTS: tuple[str, ...] = (
     "f16",
     "bf16",
     "i8",
+    "f8E4M3FN",
+    "f8E5M2",
     "f8E4M3FNUZ",
     "f8E5M2FNUZ",
 )  # what A and B may be made of
 ROUNDED: dict[str, int] = {"tf32": 10}  # f32 operands that may be multiplied with so many bits of mantissa
+SUMS: dict[str, int] = {"f8E4M3FN": 13, "f8E5M2": 13}  # bits of mantissa of a sum of products, where less than f32's
 OUTPUTS: tuple[str, ...] = ("f64", "f32", "f16", "bf16", "i8", "i32")  # what a result may be made of
 
 
 def operand_mantissa(element: str, multiplied: str) -> int:
     """Bits of mantissa that the operands of a product keep, without the leading one."""
     return ROUNDED.get(multiplied, DTYPES[element].mantissa)
+
+
+def sum_mantissa(element: str, accumulator: str) -> int:
+    """Bits of mantissa that a sum of products keeps, without the leading one; 0 for integers (`bounds.py`: sources)."""
+    return min(SUMS.get(element, 64), DTYPES[accumulator].mantissa)
 
 
 def is_small(name: str) -> bool:

@@ -25,7 +25,7 @@ from lowering import problem as problems
 from lowering.bounds import Arithmetic
 from lowering.checks import Check, within
 from lowering.core import Argument, Problem
-from lowering.dtypes import lookup
+from lowering.dtypes import lookup, sum_mantissa
 from lowering.find import largest
 from lowering.intervals import Array
 from lowering.memory import Run
@@ -79,7 +79,8 @@ def applies(problem: Problem, values: Sequence[Array]) -> bool:
     most = float(a.sum(axis=-1).max(initial=0.0) * b.max(initial=0.0))
     most += 0.0 if start is None else float(np.abs(values[start].astype(np.float64)).max(initial=0.0))
     known = lookup(node.dtype)
-    return most <= (2.0 ** (known.mantissa + 1) if known.kind == "float" else 2.0 ** (known.bits - 1) - 1)
+    kept = sum_mantissa(node.a.dtype, node.dtype) + 1
+    return most <= (2.0**kept if known.kind == "float" else 2.0 ** (known.bits - 1) - 1)
 
 
 def plain(problem: Problem) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from lowering import problem as problems
 from lowering.core import Argument, Contraction, Problem
-from lowering.dtypes import lookup, operand_mantissa
+from lowering.dtypes import lookup, operand_mantissa, sum_mantissa
 from lowering.intervals import Array
 from lowering.program import Node, Positions, Program
 
@@ -102,13 +102,13 @@ class Ranges:
 def ranges(c: Contraction) -> Ranges:
     """Ranges for which every partial sum is exact in the accumulator, and the total (8 sigma) in the output too.
 
-    wide * narrow * K * fill stays below half of 2^p of the accumulator; only a narrow one has to leave zeros. The
+    wide * narrow * K * fill stays below half of 2^p of what a sum keeps; only a narrow one has to leave zeros. The
     total is a sum of about K/2 * density terms of up to `wide`, so its standard deviation is
     wide / sqrt(3) * sqrt(K/2 * density), and eight of those fit into 2^p of the output.
     """
-    accumulator, output = lookup(c.accumulator), lookup(c.output)
+    output = lookup(c.output)
     half = max(c.k // 2, 1)
-    budget = 2.0**accumulator.mantissa / c.k
+    budget = 2.0 ** sum_mantissa(c.element, c.accumulator) / c.k
     total = 2.0 ** (output.mantissa + 1) / 8 if output.kind == "float" else 2.0 ** (output.bits - 1) / 8
     largest = 2 ** (operand_mantissa(c.element, c.multiplied) + 1)
     wide = int(max(1, min(largest, MOST, budget // 2, total * 3**0.5 / min(half, 4) ** 0.5)))

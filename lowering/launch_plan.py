@@ -19,6 +19,7 @@ from lowering.core import Buffer, Dim3, KernelArgument, Launch, PassError, Scala
 from lowering.kernel_names import flat_names, symbols
 from lowering.launch_tma import tensor_map
 from lowering.passes.gpu.kernel_arguments import waits
+from lowering.program import MULTIPLIED
 
 VIEWS = frozenset(
     f"memref.{name}"
@@ -183,7 +184,9 @@ def read_tensor_map(plan: Plan, op: Any) -> None:
     sizes = tuple(size.value for size in box if isinstance(size, Scalar))
     ranked = op.operands[0].owner
     kind = ranked.operands[0].type if getattr(ranked, "name", "") == "memref.cast" else None
-    plan.values[op.results[0]] = tensor_map(source, str(kind), str(op.results[0].type), sizes, lambda r: refuse(op, r))
+    found = tensor_map(source, str(kind), str(op.results[0].type), sizes, lambda r: refuse(op, r))
+    rounded = op.attributes[MULTIPLIED].value if MULTIPLIED in op.attributes else found.element
+    plan.values[op.results[0]] = replace(found, element=rounded)
 
 
 def read_cast(plan: Plan, op: Any) -> None:

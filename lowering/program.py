@@ -128,7 +128,7 @@ def layout(contract: Contract) -> str:
     return f"{first}{second}" if first and second and c == (*batch, m, n) else "other"
 
 
-MULTIPLIED = "lower.multiplied"  # the attribute of a contraction whose operands may be rounded: "tf32"
+MULTIPLIED = "lower.multiplied"  # on a contraction whose operands may be rounded, and a tensor map that does: "tf32"
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def nbytes(argument: Argument) -> int:
 
 def peak(problem: Problem, target: Target, threads: int) -> float:
     """FLOP/s of the chip for the problem's element type; 0 where the facts do not say."""
-    element = problem.contraction.element
+    element = problem.contraction.multiplied or problem.contraction.element
     stated = target.facts.get(f"flops_{FACTS.get(element, element)}")
     if stated:
         return float(stated)
@@ -44,7 +44,7 @@ def peak(problem: Problem, target: Target, threads: int) -> float:
     if not per_clock or ("+amx-tile" in features and element in AMX):
         return 0.0
     bits = target.facts["vector_bits_avx512" if "+avx512f" in features else "vector_bits_avx"]
-    return 2.0 * per_clock * (bits / lookup(element).bits) * CPU_CLOCK * threads
+    return 2.0 * per_clock * (bits / lookup(problem.contraction.element).bits) * CPU_CLOCK * threads
 
 
 def check(problem: Problem, target: Target, hot: float, rotated: float | None, threads: int = 1) -> Check:

@@ -58,6 +58,7 @@ from lowering.passes.nvidia.overlap_steps import OverlapSteps
 from lowering.passes.nvidia.promote_tma import PromoteTma
 from lowering.passes.nvidia.ring import Ring
 from lowering.passes.nvidia.share_registers import ShareRegisters
+from lowering.passes.nvidia.sum_apart import SumApart
 from lowering.passes.nvidia.warp_specialise import WarpSpecialise
 from lowering.passes.nvidia.wgmma import Wgmma
 from lowering.passes.transform import Transform
@@ -123,6 +124,7 @@ TABLE: tuple[type[Pass], ...] = (
     TransposeProduct,
     ShareRegisters,
     Wgmma,
+    SumApart,
     FirstProduct,
     OverlapSteps,
     Multicast,

@@ -17,7 +17,8 @@ after:   %m = nvgpu.tma.create.descriptor %A box[128, 64]                       
 One thread asks for a box, and hardware copies it: no registers, no addresses, and zeros where the box is beyond the
 matrix. A buffer's rows are at most 128 bytes long, what matrix instructions take; a longer row of a tile lies in
 several boxes, one after the other. The source is a matrix, or several of them one after the other (a batch), of which a
-block reads one: boxes of 1x128x64. Its rows start on 16 bytes.
+block reads one: boxes of 1x128x64. Its rows start on 16 bytes. f32 may be rounded to tf32, to nearest, on the way (the
+element type TFLOAT32 of a tensor map).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from lowering.core import Pass, PassError, Problem, Target
 from lowering.mlir import ir
 from lowering.passes.gpu.index import Linear, divisor, emit, from_threads, launch_of, linear
 from lowering.passes.gpu.promote import attribution, behind, holds_forall, is_buffer_read, is_local, place, spans
+from lowering.program import MULTIPLIED
 
 ROW_BYTES = 128  # of a buffer: one swizzle atom (PTX ISA, "Swizzling modes")
 PITCH = 16  # bytes that a source's row is a multiple of: cuTensorMapEncodeTiled, globalStrides
@@ -42,9 +44,10 @@ WORKGROUP = "#gpu.address_space<workgroup>"
 
 @dataclass(frozen=True)
 class PromoteTma(Pass):
-    """Takes both inputs of the vector contraction in a launch."""
+    """Takes both inputs of the vector contraction in a launch. `round`: f32 arrives rounded to tf32."""
 
     name: ClassVar[str] = "promote-tma"
+    round: bool = False
 
     @classmethod
     def choices(cls, state: Any, problem: Problem, target: Target) -> Iterator[Pass]:
@@ -55,7 +58,7 @@ class PromoteTma(Pass):
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
-        reason = objection(contract)
+        reason = objection(contract) or (unrounded(contract) if self.round else None)
         if reason is not None:
             raise PassError(reason, str(contract.location))
         launch = launch_of(contract)
@@ -63,7 +66,7 @@ class PromoteTma(Pass):
             steps = steps_loop(contract)
             before = contract if steps is not None and not is_k(steps) else place(contract, launch)
             tiles = [tile_of(contract, operand, launch, before) for operand in (0, 1)]
-            maps = [described(tile, launch) for tile in tiles]
+            maps = [described(tile, launch, self.round) for tile in tiles]
             copy(tiles, maps, launch, before)
             for tile in tiles:
                 redirect(tile, contract)
@@ -95,6 +98,13 @@ def objection(contract: Any) -> str | None:
         if shape[-1] * bits % (8 * PITCH):
             return f"a row of input {name} has {shape[-1] * bits // 8} bytes, no multiple of {PITCH}"
     return None
+
+
+def unrounded(contract: Any) -> str | None:
+    """Why the inputs of a contraction cannot be rounded on the way; None where they can."""
+    reads = [behind(contract, operand)[0] for operand in (0, 1)]
+    found = {str(read.operands[0].type.element_type) for read in reads if read is not None}
+    return None if found == {"f32"} else f"copies round f32 to tf32, not {' and '.join(sorted(found))}"
 
 
 @dataclass(frozen=True)
@@ -148,8 +158,8 @@ def tile_of(contract: Any, operand: int, launch: Any, before: Any) -> Tile:
     return Tile(operand, op, casts, origin, local, rows, columns, width, buffer)
 
 
-def described(tile: Tile, launch: Any) -> Any:
-    """A tensor map of the tile's source, in the host function."""
+def described(tile: Tile, launch: Any, rounded: bool) -> Any:
+    """A tensor map of the tile's source, in the host function; `rounded`: which gives f32 as tf32."""
     source, element = tile.read.operands[0], tile.buffer.type.element_type
     kind = ir.Type.parse(
         f"!nvgpu.tensormap.descriptor<tensor = memref<{'x'.join(map(str, tile.box))}x{element}, 3>, swizzle = none, "
@@ -158,7 +168,10 @@ def described(tile: Tile, launch: Any) -> Any:
     with ir.InsertionPoint(launch):
         sizes = [mlir.dialect("arith").ConstantOp(ir.IndexType.get(), n).result for n in tile.box]
         whole = mlir.dialect("memref").CastOp(ir.UnrankedMemRefType.get(element, None), source).result
-        return mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes).result
+        found = mlir.dialect("nvgpu").TmaCreateDescriptorOp(kind, whole, sizes)
+        if rounded:
+            found.operation.attributes[MULTIPLIED] = ir.StringAttr.get("tf32")
+        return found.result
 
 
 def copy(tiles: list[Tile], maps: list[Any], launch: Any, before: Any) -> None:

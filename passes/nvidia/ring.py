@@ -86,14 +86,13 @@ def objection(loop: Any) -> str | None:
     low, high, step = (linear(operand) for operand in list(loop.operands)[:3])
     if high.terms or step.terms or (low.terms and (find.role_of(loop) == "k" or tile_loop(loop) is not None)):
         return "the loop has no constant bounds"
-    names = [op.name for op in body_of(loop)]
+    names, waits = [op.name for op in body_of(loop)], [op for op in body_of(loop) if op.name == WAIT]
+    if any("num_barriers" in str(barrier_of(wait).type) for wait in waits):  # one is not printed
+        return "the copies run ahead already"
     if COPY not in names:
         return "no tensor copy fills a tile in the loop; promote-tma asks for them"
-    if names.count(EXPECT) != 1 or names.count(WAIT) != 1 or names.count("gpu.barrier") != 1:
+    if names.count(EXPECT) != 1 or len(waits) != 1 or names.count("gpu.barrier") != 1:
         return "looked for one barrier, one count of bytes and one wait in the loop, as promote-tma leaves them"
-    (wait,) = (op for op in body_of(loop) if op.name == WAIT)
-    if "num_barriers" in str(barrier_of(wait).type):  # one is not printed
-        return "the copies run ahead already"
     for op in body_of(loop):
         if op.name == COPY and any(use.owner.operation.name not in USES for use in whole(op.operands[0]).uses):
             return "a tile is used by something other than tensor copies and reads of vectors: ring comes before wgmma"

@@ -41,8 +41,9 @@ LANES = 128  # threads of a warpgroup
 ROWS = 64  # of A in one instruction
 MOST_COLUMNS = 256
 # (PTX ISA, wgmma.mma_async) K of an instruction by element, and what the element is called in the dialect
-DEPTHS = {"f16": 16, "bf16": 16, "f8E4M3FN": 32, "f8E5M2": 32}
-NAMES = {"f8E4M3FN": "e4m3", "f8E5M2": "e5m2"}
+DEPTHS = {"f16": 16, "bf16": 16, "tf32": 8, "f8E4M3FN": 32, "f8E5M2": 32, "i8": 32}
+NAMES = {"f8E4M3FN": "e4m3", "f8E5M2": "e5m2", "i8": "s8", "i32": "s32"}
+WIDENED = ("arith.extf", "arith.extsi")  # how operands come to the accumulator's type, which the instruction does
 REGISTERS, FILE = 255, 65536  # of a thread, of a workgroup (CUDA C++ Programming Guide, compute capability 9.0)
 ATOM = 8 * ROW_BYTES  # bytes of eight rows, what the permutation repeats after
 SWIZZLED = 1 << 62  # of a descriptor: 128 bytes
@@ -53,11 +54,13 @@ ADDRESS = 0x3FFFF  # of a shared address, what is one: above it a cluster's numb
 class Wgmma(Pass):
     """Takes the one vector contraction in a launch, of a warpgroup on tiles that `promote-tma` has copied.
 
-    `blocks`: results are written by tensor copies, so many blocks of 64 x 64 at a time (`staged_writes.py`); 0: by the
-    threads that hold them.
+    `truncate`: f32 is multiplied as tf32, whose 13 bits less are cut off.
+    `blocks`: results are written by tensor copies, so many blocks of 64 rows of 128 bytes at a time
+    (`staged_writes.py`); 0: by the threads that hold them.
     """
 
     name: ClassVar[str] = "wgmma"
+    truncate: bool = False
     blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -73,7 +76,7 @@ class Wgmma(Pass):
 
     def apply(self, module: Any) -> None:
         contract = find.vector_contract(module)
-        reason = objection(contract)
+        reason = objection(contract, self.truncate)
         if reason is not None:
             raise PassError(reason, str(contract.location))
         if (reason := shortage(contract)) is not None:
@@ -153,8 +156,8 @@ class Operand:
         return SWIZZLED | (ATOM >> 4) << 32 | leading << 16
 
 
-def objection(contract: Any) -> str | None:
-    """Why a contraction cannot become wgmma; None where it can."""
+def objection(contract: Any, truncate: bool = False) -> str | None:
+    """Why a contraction cannot become wgmma; None where it can. `truncate`: f32 may be cut to tf32."""
     if launch_of(contract) is None:
         return "looked for a vector.contract in a gpu.launch; map-blocks and map-waves make the launch"
     dims = find.contraction_dims(contract)
@@ -170,11 +173,14 @@ def objection(contract: Any) -> str | None:
             return f"input {name} has K across its rows, which wgmma takes of 16-bit elements only"
     left, right = (str(each.buffer.type.element_type) for each in operands if each is not None)
     accumulator = str(contract.operands[2].type.element_type)
-    if left != right or left not in DEPTHS or accumulator != "f32":
+    if left == right == "f32" and not truncate:
+        return "there is no wgmma for f32; truncate=true multiplies it as tf32"
+    if left != right or multiplied_as(left) not in DEPTHS or accumulator != accumulated_in(left):
         return f"there is no wgmma for {left} by {right} into {accumulator}"
     m, n, k = sizes(contract)
-    if m % ROWS or n % 8 or n > MOST_COLUMNS or k % DEPTHS[left]:
-        return f"{m}x{n}x{k} is not made of wgmma, {ROWS} rows by at most {MOST_COLUMNS} columns by {DEPTHS[left]}"
+    depth = DEPTHS[multiplied_as(left)]
+    if m % ROWS or n % step_of_columns(left) or n > MOST_COLUMNS or k % depth:
+        return f"{m}x{n}x{k} is not made of wgmma, {ROWS} rows by at most {MOST_COLUMNS} columns by {depth}"
     return None
 
 
@@ -190,6 +196,21 @@ def shortage(contract: Any) -> str | None:
     return None
 
 
+def multiplied_as(element: str) -> str:
+    """What an element is to the instruction: f32 is cut to tf32."""
+    return "tf32" if element == "f32" else element
+
+
+def accumulated_in(element: str) -> str:
+    """What products of an element are added up in."""
+    return "i32" if element == "i8" else "f32"
+
+
+def step_of_columns(element: str) -> int:
+    """What an instruction's columns are a multiple of: PTX ISA, "wgmma.mma_async", shapes (of i8 also 8 and 24)."""
+    return 16 if element == "i8" else 8
+
+
 def operand_of(contract: Any, number: int) -> Operand | None:
     """Where an input of the contraction lies; None where it is not read from a buffer in rows."""
     k = find.contraction_dims(contract).k[0]
@@ -200,7 +221,7 @@ def operand_of(contract: Any, number: int) -> Operand | None:
             axes = transposed(op, axes)
         elif op.name == "vector.shape_cast" and len(find.shape(op.operands[0])) == len(axes) + 1:
             axes = (*axes[:-1], axes[-1], axes[-1])  # boxes side by side
-        elif op.name not in find.WIDENING:
+        elif op.name not in WIDENED:
             return None
         op = find.defining(op.operands[0])
     if op is None or not isinstance(op.operands[0].type, ir.MemRefType):
@@ -270,12 +291,17 @@ class Warpgroup(Fragments):
     @property
     def element(self) -> str:
         """What is multiplied."""
-        return str(self.operands[0].buffer.type.element_type)
+        return multiplied_as(str(self.operands[0].buffer.type.element_type))
+
+    @property
+    def accumulator(self) -> Any:
+        """What is added up in."""
+        return self.contract.operands[2].type.element_type
 
     @property
     def struct(self) -> str:
         """The type of an accumulator."""
-        return f"!llvm.struct<({', '.join(['f32'] * (self.n // 2))})>"
+        return f"!llvm.struct<({', '.join([str(self.accumulator)] * (self.n // 2))})>"
 
     def keys(self) -> Iterable[Key]:
         """Row by row."""
@@ -298,18 +324,17 @@ class Warpgroup(Fragments):
 
     def held(self, key: Key) -> Any:
         """Two values of the row's accumulator."""
-        (row, pair), llvm = key, mlir.dialect("llvm")
-        f32 = ir.F32Type.get()
+        (row, pair), llvm, kind = key, mlir.dialect("llvm"), self.accumulator
         values = [
-            llvm.ExtractValueOp(f32, self.accumulators[row // 2, 0], [4 * pair + row % 2 * 2 + n]).result
+            llvm.ExtractValueOp(kind, self.accumulators[row // 2, 0], [4 * pair + row % 2 * 2 + n]).result
             for n in range(2)
         ]
-        return mlir.dialect("vector").FromElementsOp(ir.VectorType.get([2], f32), values).result
+        return mlir.dialect("vector").FromElementsOp(ir.VectorType.get([2], kind), values).result
 
     def started(self, origin: Any) -> dict[Key, Any]:
         """Zeros."""
         number = splat(origin)
-        if number is None or ir.FloatAttr(number).value != 0:
+        if number is None or number.value != 0:
             raise PassError(
                 "the sum does not start from zero; start-from-zero adds what is there at the end", self.where()
             )
@@ -334,13 +359,13 @@ class Warpgroup(Fragments):
 
     def product(self, left: Any, right: Any, addend: Any) -> Any:
         """One instruction."""
-        kind = f"#nvvm.wgmma_type<{NAMES.get(self.element, self.element)}>"
+        kind, sum_ = (f"#nvvm.wgmma_type<{NAMES.get(name, name)}>" for name in (self.element, str(self.accumulator)))
         layouts = ["row" if self.operands[0].along_k else "col", "col" if self.operands[1].along_k else "row"]
         parse = ir.Attribute.parse
         return mlir.dialect("nvvm").WgmmaMmaAsyncOp(
             addend.type, addend, left, right,
             parse(f"#nvvm.shape<m = {ROWS}, n = {self.n}, k = {DEPTHS[self.element]}>"),
-            parse(kind), parse(kind), parse("#nvvm.wgmma_type<f32>"), parse("#nvvm.wgmma_scale_out<one>"),
+            parse(kind), parse(kind), parse(sum_), parse("#nvvm.wgmma_scale_out<one>"),
             *[parse("#nvvm.wgmma_scale_in<one>")] * 2, *(parse(f"#nvvm.mma_layout<{each}>") for each in layouts),
         ).results_  # fmt: skip
 

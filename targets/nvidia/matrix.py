@@ -19,8 +19,8 @@ from lowering.passes.common.cpu_tail import TO_BUFFERS
 from lowering.passes.common.vectorize import Vectorize
 from lowering.passes.nvidia.promote_tma import MOST_ROWS, PITCH, ROW_BYTES
 from lowering.passes.nvidia.share_registers import at_start, left_over
-from lowering.passes.nvidia.staged_writes import COLUMNS
-from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS
+from lowering.passes.nvidia.staged_writes import columns_of
+from lowering.passes.nvidia.wgmma import DEPTHS, LANES, MOST_COLUMNS, ROWS, accumulated_in, step_of_columns
 from lowering.targets import simt
 from lowering.targets.space import Knob, Rung
 
@@ -29,7 +29,7 @@ Knobs = Mapping[str, Any]
 KNOBS: tuple[Knob, ...] = (
     Knob("block_m", (128, 64, 256, 192, 32, 16, 8), "rows of C a workgroup makes"),
     Knob("block_n", (256, 128, 64, 192, 32), "columns of C a workgroup makes"),
-    Knob("block_k", (64, 128, 256), "depth of a step of the K loop, and of the tiles in workgroup memory"),
+    Knob("block_k", (64, 128, 256, 32), "depth of a step of the K loop, and of the tiles in workgroup memory"),
     Knob("wave_m", (64, 128, 32, 16, 8), "rows of C a warpgroup keeps"),
     Knob("wave_n", (256, 128, 64, 192, 32), "columns of C a warpgroup keeps"),
     Knob("swap", (False, True), "the 64 rows of wgmma run along N, its columns along M"),
@@ -42,7 +42,10 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "blocks",
         (2, 0, 1, 4),
-        "blocks of 64x64 results a warpgroup has written by tensor copies at a time; 0: by threads",
+        "blocks of 64 rows of 128 bytes a warpgroup has written by tensor copies at a time; 0: by threads",
+    ),
+    Knob(
+        "apart", (False, True), "a step's products are added up apart, then in f32: sums of 8-bit floats keep 14 bits"
     ),
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
     Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
@@ -91,15 +94,17 @@ FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled k
 def possible(problem: Problem) -> str | None:
     """Why a problem cannot run on tensor cores by tensor copies; None where it can."""
     c = problem.contraction
-    if c.element not in DEPTHS:
-        return f"there is no wgmma for {c.element}"
-    if c.accumulator != "f32":
-        return f"wgmma of {c.element} accumulates in f32, not in {c.accumulator}"
+    element = c.multiplied or c.element
+    if element not in DEPTHS:
+        also = "; as tf32, with fewer bits, there is" if element == "f32" else ""
+        return f"there is no wgmma for {element}{also}"
+    if c.accumulator != accumulated_in(element):
+        return f"wgmma of {element} accumulates in {accumulated_in(element)}, not in {c.accumulator}"
     if c.layout == "other":
         return "tensor copies are of matrices, or of a batch of them, and this one's operands are not"
     nbytes = dtypes.lookup(c.element).bytes
-    if nbytes == 1 and c.layout != "nt":
-        return f"wgmma of {c.element} takes K along the rows of both operands, layout nt, found {c.layout}"
+    if nbytes != 2 and c.layout != "nt":
+        return f"wgmma of {element} takes K along the rows of both operands, layout nt, found {c.layout}"
     rows = (c.k if c.layout[0] == "n" else c.m, c.n if c.layout[1] == "n" else c.k)
     for name, row in zip("AB", rows, strict=True):
         if row * nbytes % PITCH:
@@ -117,12 +122,18 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     (tall, high), (flat, wide) = reversed(sides) if knobs["swap"] else sides
     waves, tile = m // wave_m * (n // wave_n), m * n // max(1, m // wave_m * (n // wave_n)) // LANES
     grid = (-(-c.m // m), -(-c.n // n))
+    tile *= 2 if knobs["apart"] else 1
     rules = (
         (m % wave_m, f"block_m={m} is no multiple of wave_m={wave_m}"),
         (n % wave_n, f"block_n={n} is no multiple of wave_n={wave_n}"),
         (high % ROWS, f"{tall}={high} is no multiple of {ROWS}, the rows of wgmma"),
-        (wide % 8 or wide > MOST_COLUMNS, f"{flat}={wide}: wgmma has 8, 16, .. {MOST_COLUMNS} columns"),
+        (
+            wide % step_of_columns(c.element) or wide > MOST_COLUMNS,
+            f"{flat}={wide}: wgmma has a multiple of {step_of_columns(c.element)} columns, at most {MOST_COLUMNS}",
+        ),
         (knobs["swap"] and knobs["blocks"], "with swap=true threads write the results: blocks=0"),
+        (knobs["apart"] and knobs["flight"], "sums that are added up apart are waited for in each step: flight=0"),
+        (knobs["apart"] and c.accumulator == "i32", "apart=true: sums of integers are exact, there is nothing to gain"),
         (k % width, f"block_k={k} is no multiple of {width}, the elements of {ROW_BYTES} bytes"),
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
@@ -185,10 +196,16 @@ def memory(knobs: Knobs, nbytes: int) -> int:
 
 def unstaged(wave_n: int, problem: Problem) -> str | None:
     """Why results cannot be written by tensor copies; None where they can."""
-    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.output).bytes
-    if nbytes != 2 or c.n * nbytes % PITCH:
-        return f"tensor copies write 16-bit results in rows of a multiple of {PITCH} bytes"
-    return f"wave_n={wave_n} is no multiple of {COLUMNS}, a block's columns" if wave_n % COLUMNS else None
+    c, nbytes = problem.contraction, result_bytes(problem)
+    if nbytes not in (2, 4) or c.n * nbytes % PITCH:
+        return f"tensor copies write results of 16 or 32 bits in rows of a multiple of {PITCH} bytes"
+    columns = columns_of(nbytes)
+    return f"wave_n={wave_n} is no multiple of {columns}, a block's columns" if wave_n % columns else None
+
+
+def result_bytes(problem: Problem) -> int:
+    """Bytes of a result."""
+    return dtypes.lookup(problem.contraction.output).bytes
 
 
 def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
@@ -255,6 +272,7 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "wave_n": knobs["block_n"],
         "raster_m": 16,
         "specialised": True,
+        "apart": False,
         "copier_registers": 40,
         "flight": 0,
         "hilbert": False,
@@ -263,7 +281,7 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         **knobs,
     }
     by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
-    widest = min(2, found["wave_n"] // COLUMNS)
+    widest = min(2, found["wave_n"] // columns_of(result_bytes(problem)))
     room = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     full = [
         {"blocks": blocks, "stages": stages, **found}
@@ -380,6 +398,9 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
     several = steps(knobs, problem, target) > 1
     clusters = int(knobs["cluster"]) if several else 1
     rows = knobs["raster_m"] // (clusters if along == "m" else 1)
+    tf32 = problem.contraction.multiplied == "tf32"
+    options = {"blocks": knobs["blocks"] or "", "truncate": "true" if tf32 else ""}
+    given = " ".join(f"{name}={value}" for name, value in options.items() if value)
     return (
         "fold-padding-writes",
         "map-blocks",
@@ -388,10 +409,11 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
         *(("map-threads",) if knobs["split_k"] > 1 else ()),
         *persist(knobs, problem, target),
-        "promote-tma",
+        "promote-tma{round=true}" if tf32 else "promote-tma",
         *ahead(knobs, problem, target),
         *(("transpose-product",) if knobs["swap"] else ()),
-        f"wgmma{{blocks={knobs['blocks']}}}" if knobs["blocks"] else "wgmma",
+        f"wgmma{{{given}}}" if given else "wgmma",
+        *(("sum-apart",) if knobs["apart"] and problem.contraction.k > knobs["block_k"] * knobs["split_k"] else ()),
         "first-product",
         *(("overlap-steps",) if knobs["flight"] and deep else ()),
         *(("multicast",) if clusters > 1 else ()),

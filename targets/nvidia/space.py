@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowering.core import Problem, Schedule, Target
+from lowering.dtypes import is_small
 from lowering.passes import pipeline
 from lowering.targets import best, simt
 from lowering.targets.nvidia import matrix
@@ -78,7 +79,9 @@ def illegal_by_rule(knobs: Knobs, problem: Problem, target: Target) -> str | Non
     if unknown:
         return f"there is no knob '{unknown[0]}' for {cores} cores{pipeline.nearest(unknown[0], names)}"
     if cores == "vector":
-        return simt.illegal({key: value for key, value in knobs.items() if key != "cores"}, problem, target)
+        reason = simt.illegal({key: value for key, value in knobs.items() if key != "cores"}, problem, target)
+        nowhere = matrix.possible(problem) if is_small(problem.contraction.element) else None
+        return f"{reason}; and {nowhere}" if reason and nowhere else reason
     return matrix.possible(problem) or matrix.illegal(by_rule(knobs, problem, target), problem, target)
 
 

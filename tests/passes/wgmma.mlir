@@ -2,7 +2,7 @@
 // RUN: not lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(wgmma)' 2>&1 | filecheck %s --check-prefix=PLAIN
 // RUN: sed 's/64x128xf32>/64x264xf32>/g; s/64x128xf16>/64x264xf16>/g; s/256x128/256x264/g; s/128x128/128x264/g' %S/Inputs/warpgroup.mlir > %t && not lower opt %t --pass-pipeline='builtin.module(promote-tma,wgmma)' 2>&1 | filecheck %s --check-prefix=WIDE
 // RUN: lower opt %S/Inputs/warpgroup.mlir --pass-pipeline='builtin.module(promote-tma,wgmma{blocks=2})' | filecheck %s --check-prefix=STAGED
-// RUN: sed 's/128x128xf16/128x128xf32/; s/arith.truncf %%r : vector<64x128xf32> to vector<64x128xf16>/arith.negf %%r : vector<64x128xf32>/; s/transfer_write %%h/transfer_write %%h/; s/vector<64x128xf16>, memref<128x128xf32>/vector<64x128xf32>, memref<128x128xf32>/' %S/Inputs/warpgroup.mlir > %t2 && not lower opt %t2 --pass-pipeline='builtin.module(promote-tma,wgmma{blocks=2})' 2>&1 | filecheck %s --check-prefix=LONG
+// RUN: sed 's/128x128xf16/128x128xf8E5M2/; s/to vector<64x128xf16>/to vector<64x128xf8E5M2>/; s/vector<64x128xf16>, memref/vector<64x128xf8E5M2>, memref/' %S/Inputs/warpgroup.mlir > %t2 && not lower opt %t2 --pass-pipeline='builtin.module(promote-tma,wgmma{blocks=2})' 2>&1 | filecheck %s --check-prefix=SHORT
 
 // The copies exchange chunks now; 16 of K an instruction; A advances by 32 bytes (2 of 16), B by 16 rows (128 of 16).
 // CHECK: swizzle = swizzle_128b
@@ -47,4 +47,4 @@
 // STAGED: nvvm.cp.async.bulk.wait_group 0
 // STAGED-NOT: vector.transfer_write
 
-// LONG: blocks are of 16-bit elements, 64 columns each
+// SHORT: blocks are of elements of 16 or 32 bits in rows of 128 bytes, found 128 of 8 bits

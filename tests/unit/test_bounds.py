@@ -49,6 +49,46 @@ def test_matrix_instructions_double_the_unit() -> None:
     assert np.allclose(width(problem, values, Arithmetic(ulps=1.0)), 2 * width(problem, values), rtol=1e-3)
 
 
+def tensor_core(a: np.ndarray, b: np.ndarray, bits: int) -> np.ndarray:
+    """A.B^T as scripts/sum_bits.py finds it: 32 products and the sum so far are cut where the largest ends."""
+
+    def cut(values: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        unit = 2.0 ** (np.floor(np.log2(np.maximum(largest, 2.0**-60))) - bits)
+        return np.trunc(values / unit) * unit
+
+    total = np.zeros((a.shape[0], b.shape[0]))
+    for k in range(0, a.shape[1], 32):
+        terms = a[:, None, k : k + 32] * b[None, :, k : k + 32]
+        terms = np.concatenate([terms, total[:, :, None]], axis=2)
+        total = cut(terms, np.abs(terms).max(axis=2, keepdims=True)).sum(axis=2)
+        total = cut(total, np.abs(total))
+    return total
+
+
+@pytest.mark.parametrize("dtype", ["f8E4M3FN", "f8E5M2"])
+def test_sums_of_8_bit_floats_may_keep_14_bits(dtype) -> None:
+    problem = from_shape(32, 48, 64, dtype, "nt", out_dtype="f32")
+    values = inputs.normals(problem, 0)
+    (found,) = limits(problem, values, Arithmetic(ulps=1.0))
+    right, wrong = (tensor_core(*(each.astype(np.float64) for each in values), bits) for bits in (13, 6))
+    assert np.all((found.low <= right) & (right <= found.high))
+    assert np.any((found.low > wrong) | (wrong > found.high))
+    exact = values[0].astype(np.float64) @ values[1].astype(np.float64).T
+    assert np.abs(right - exact).max() > 64 * 2.0**-23 * np.abs(exact).max()  # f32 is closer
+
+
+@pytest.mark.parametrize(("k", "seed"), [(32, 0), (129, 1), (1152, 0), (1152, 1), (4096, 0)])
+def test_integers_of_8_bit_floats_are_exact_in_14_bits(k, seed) -> None:
+    problem = from_shape(16, 16, k, "f8E4M3FN", "nt")
+    values = inputs.integers(problem, seed)
+    a, b = (each.astype(np.float64) for each in values)
+    assert np.array_equal(tensor_core(a, b, 13), a @ b.T)
+    (found,) = limits(problem, values, Arithmetic(ulps=1.0))
+    assert np.array_equal(found.low, found.high)
+    if k >= 1152:
+        assert not np.array_equal(tensor_core(a, b, 5), a @ b.T)
+
+
 def kept(values: np.ndarray, mantissa: int) -> np.ndarray:
     """f32 values cut to so many bits of mantissa."""
     return (values.view(np.uint32) & np.uint32(0xFFFFFFFF << (23 - mantissa) & 0xFFFFFFFF)).view(np.float32)

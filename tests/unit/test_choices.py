@@ -51,7 +51,7 @@ def test_every_choice_applies(problem: Problem, chip: str) -> None:
                 pytest.fail(f"{step} after '{after}': {error.reason}")
             assert module.operation.verify(), step
             offered.add(step.name)
-    assert len(offered) > len(TABLE) // 3
+    assert len(offered) > len(TABLE) // 4  # of three families' passes
 
 
 def test_choices_read_the_state_only() -> None:

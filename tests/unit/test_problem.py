@@ -287,7 +287,6 @@ def test_shapes_that_are_none(text):
     [
         ((0, 1, 1), "sizes are positive"),
         ((1, 1, 1, "f12"), r"no element type 'f12'; did you mean f32"),
-        ((1, 1, 1, "f8E4M3FN"), "not available yet"),
         ((1, 1, 1, "i16"), "not available yet"),
         ((1, 1, 1, "i32"), "cannot be the element type"),
         ((1, 1, 1, "f32", "nx"), "nn, nt, tn, tt"),

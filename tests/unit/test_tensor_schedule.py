@@ -45,6 +45,26 @@ def test_layouts_and_types(dtype, layout):
     assert (launch.grid, launch.block, launch.shared_bytes) == ((64, 1, 1), (256, 1, 1), (4 * 2 + 1) * 64 * 64 * 2)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "elements", "output"),
+    [
+        ("f8E4M3FN", ("f8E4M3FN", 128), ("bf16", 64)),
+        ("f8E5M2", ("f8E5M2", 128), ("bf16", 64)),
+        ("tf32", ("tf32", 32), ("f32", 32)),
+        ("i8", ("i8", 128), ("i32", 32)),
+    ],
+)
+@pytest.mark.parametrize("knobs", [{}, {"specialised": False}, {"block_m": 128, "block_n": 256, "blocks": 1}])
+def test_other_types(dtype, elements, output, knobs):
+    """Rows of 128 bytes of A, B and C; f32 is rounded to tf32 where it is copied in, and nothing where C is out."""
+    binary = built(problem.from_shape(512, 512, 512, dtype, layout="nt"), **knobs)
+    clean(binary)
+    (launch,) = binary.launches
+    maps = [each for each in launch.args if isinstance(each, TensorMap)]
+    assert sorted((each.element, each.box[0]) for each in maps) == sorted([elements, elements, output])
+    assert {each.swizzle for each in maps} == {128}
+
+
 @pytest.mark.parametrize("layout", ["nn", "nt"])
 @pytest.mark.parametrize(
     "knobs",
@@ -156,7 +176,12 @@ def test_sizes_that_tiles_do_not_divide(shape):
 @pytest.mark.parametrize(
     ("of", "reason"),
     [
-        (problem.from_shape(64, 64, 64, "f32"), "there is no wgmma for f32"),
+        (problem.from_shape(64, 64, 64, "f32"), "there is no wgmma for f32; as tf32, with fewer bits, there is"),
+        (problem.from_shape(64, 64, 64, "f64"), "there is no wgmma for f64"),
+        (problem.from_shape(64, 64, 64, "tf32"), "wgmma of tf32 takes K along the rows of both operands, layout nt"),
+        (problem.from_shape(64, 64, 64, "i8", layout="tt"), "wgmma of i8 takes K along the rows of both operands"),
+        (problem.from_shape(64, 64, 72, "i8", layout="nt"), "a row of A has 72 bytes, no multiple of 16"),
+        (problem.from_shape(64, 64, 66, "tf32", layout="nt"), "a row of A has 264 bytes, no multiple of 16"),
         (problem.from_shape(64, 64, 68, "f16", layout="nt"), "a row of A has 136 bytes, no multiple of 16"),
         (problem.from_shape(64, 68, 64, "f16", layout="nn"), "a row of B has 136 bytes, no multiple of 16"),
     ],
@@ -201,6 +226,60 @@ def test_illegal_knobs_have_a_reason(knobs, reason):
     assert reason in str(space.illegal({"cores": "matrix", **knobs}, of, CHIP))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "knobs", "reason"),
+    [
+        ("f8E4M3FN", {"block_k": 64}, "block_k=64 is no multiple of 128, the elements of 128 bytes"),
+        ("tf32", {"block_k": 48}, "block_k=48 is no multiple of 32, the elements of 128 bytes"),
+        ("i8", {"block_n": 264, "wave_n": 264}, "wave_n=264: wgmma has a multiple of 16 columns, at most 256"),
+        ("i8", {"block_n": 40, "wave_n": 40}, "wave_n=40: wgmma has a multiple of 16 columns"),
+        ("tf32", {"block_n": 48, "wave_n": 48, "blocks": 1}, "wave_n=48 is no multiple of 32, a block's columns"),
+        ("f8E4M3FN", {"block_n": 96, "wave_n": 96, "blocks": 1}, "wave_n=96 is no multiple of 64, a block's columns"),
+        ("f8E4M3FN", {"block_m": 128, "block_n": 256, "stages": 5}, "279552 bytes of workgroup memory, of 232448"),
+    ],
+)
+def test_illegal_knobs_of_other_types(dtype, knobs, reason):
+    of = problem.from_shape(1024, 1024, 1024, dtype, layout="nt")
+    assert reason in str(space.illegal({"cores": "matrix", **knobs}, of, CHIP))
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"block_m": 128, "block_n": 128, "wave_n": 128},
+        {"block_m": 128, "block_n": 128, "wave_n": 128, "specialised": False},
+        {"block_m": 64, "block_n": 192, "wave_n": 192},
+        {"block_m": 128, "block_n": 64, "wave_m": 64, "wave_n": 64, "blocks": 1},
+    ],
+)
+def test_sums_apart(knobs):
+    clean(built(problem.from_shape(512, 768, 1024, "f8E4M3FN", layout="nt"), apart=True, **knobs))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "knobs", "reason"),
+    [
+        ("f8E4M3FN", {"block_m": 128, "block_n": 256}, "296 registers a thread for 64x256 of C, of 255"),
+        ("i8", {}, "sums of integers are exact, there is nothing to gain"),
+        (
+            "f8E4M3FN",
+            {"block_n": 128, "flight": 1},
+            "sums that are added up apart are waited for in each step: flight=0",
+        ),
+    ],
+)
+def test_sums_that_cannot_be_apart(dtype, knobs, reason):
+    of = problem.from_shape(512, 768, 1024, dtype, layout="nt")
+    assert reason in str(space.illegal({"cores": "matrix", "apart": True, **knobs}, of, CHIP))
+
+
+@pytest.mark.parametrize("layout", ["nn", "tn", "tt"])
+def test_8_bit_floats_in_other_layouts_are_refused(layout):
+    of = problem.from_shape(64, 64, 64, "f8E4M3FN", layout=layout)
+    assert "takes K along the rows of both operands" in str(space.illegal({"cores": "matrix"}, of, CHIP))
+    assert "widens it here; and wgmma of f8E4M3FN takes K along the rows" in str(space.illegal({}, of, CHIP))
+
+
 def test_few_workgroups_make_many_tiles():
     of = problem.from_shape(2048, 2048, 256, "bf16", layout="nt")  # 128 tiles of 128x256, 1024 of 64x64
     grids = {
@@ -210,16 +289,19 @@ def test_few_workgroups_make_many_tiles():
     assert grids == {0: 1024, 1: 128, 2: 256}  # as few as need no more rounds: 8 of 128, not of 132
 
 
-def test_results_of_32_bits_are_written_by_threads():
+def test_results_of_32_bits_are_written_by_tensor_copies():
     of = problem.from_text(
         "func.func @f(%a: tensor<256x128xbf16>, %b: tensor<128x256xbf16>, %c: tensor<256x256xf32>)"
         " -> tensor<256x256xf32> {"
         "%r = linalg.matmul ins(%a, %b : tensor<256x128xbf16>, tensor<128x256xbf16>) outs(%c : tensor<256x256xf32>)"
         " -> tensor<256x256xf32> return %r : tensor<256x256xf32> }", "wide",
     )  # fmt: skip
-    assert space.default(of, CHIP)["blocks"] == 0
-    assert "tensor copies write 16-bit results" in str(space.illegal({"cores": "matrix", "blocks": 2}, of, CHIP))
+    assert space.default(of, CHIP)["blocks"] == 2
     clean(built(of))
+    odd = problem.from_shape(64, 66, 64, "tf32", layout="nt")
+    assert space.default(odd, CHIP)["blocks"] == 0
+    assert "in rows of a multiple of 16 bytes" in str(space.illegal({"cores": "matrix", "blocks": 2}, odd, CHIP))
+    clean(built(odd))
 
 
 def test_the_rule_is_legal():
@@ -228,6 +310,9 @@ def test_the_rule_is_legal():
             for layout in ("nn", "nt", "tn", "tt"):
                 of = problem.from_shape(m, n, 128, "f16", layout=layout)
                 assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, layout)
+            for dtype in ("f8E4M3FN", "tf32", "i8"):
+                of = problem.from_shape(m, n, 128, dtype, layout="nt")
+                assert space.illegal(space.default(of, CHIP), of, CHIP) is None, (m, n, dtype)
 
 
 @pytest.mark.parametrize(

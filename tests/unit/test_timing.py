@@ -232,3 +232,26 @@ def test_the_cpu_floor_is_below_what_blas_reaches() -> None:
     problem = from_shape(256, 256, 256, "f32")
     peer = baselines.NumpyBaseline(problem)
     assert roofline.floor(problem, TARGET, cold=False) < min(peer.time(5))
+
+
+@pytest.mark.parametrize(
+    ("problem", "can"),
+    [
+        (from_shape(64, 64, 64, "tf32"), True),
+        (from_shape(64, 64, 64, "f8E4M3FN", "nt"), True),
+        (from_shape(64, 72, 64, "f8E4M3FN", "nt"), False),  # N is in sixteens
+        (from_shape(64, 64, 64, "f8E5M2", "nt"), False),
+        (from_shape(64, 64, 64, "f8E4M3FNUZ", "nt"), False),
+        (from_shape(64, 64, 64, "f8E4M3FN", "nt", batch=2), False),
+        (from_shape(16, 64, 64, "i8"), False),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_torch_can_be_timed_with(problem, can):
+    assert baselines.torch_can(problem) == can
+
+
+def test_tf32_is_held_to_its_own_rate():
+    chip = load("sm_90")
+    times = [roofline.floor(from_shape(4096, 4096, 4096, dtype, "nt"), chip, cold=False) for dtype in ("f32", "tf32")]
+    assert times[0] > 7 * times[1] > 0
