@@ -61,9 +61,9 @@ class Rasterise(Pass):
 
 
 def multiplying(module: Any) -> list[Any]:
-    """The launches; of several, those that hold the contraction."""
+    """The launches that hold the contraction; all, where none does."""
     launches = mlir.walk(module, is_launch)
-    return launches if len(launches) == 1 else [each for each in launches if find.vector_contracts(each)]
+    return [each for each in launches if find.vector_contracts(each)] or launches
 
 
 # Arithmetic and not affine.apply: an index that a tile's origin is folded into can then still be taken apart.

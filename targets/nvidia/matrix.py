@@ -74,13 +74,17 @@ TILES = {
 # Clocks of a row whose copy straddles sectors, with one workgroup an SM: six tiles of bf16 4000x4104x4104 on an H100
 STRADDLING = 5.3
 ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies: bf16 4096^3 beside 4096x4096x1024
-SECOND, PART = 4100, 370  # clocks of a second launch, and elements of parts that it adds a clock: from bandwidths
+# Clocks of a second launch, elements of parts that are written and added a clock, bytes of A and B that all SMs read a
+# clock: ten products of few tiles on an H100, with a cold L2
+SECOND, PART, READ = 2200, 250, 1800
 ALIKE = 1.02  # of the least time, within which the clocks above say little
 SPARE = 0.1  # of the tiles that clusters may make beyond C
 SECTOR = 32  # bytes that caches read at a time
 APART = 16  # SMs that clusters of more than two leave: on an H100, 30 of four ran at once, and 32 took twice the time
 BLOCK_BYTES = ROWS * ROW_BYTES
-SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
+SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 2, 64  # of the launch that adds up parts: 8 bytes a thread, whole lines
+MOST_STAGES = 7  # more were not tried
+LEAST = 4  # steps of a part: fewer are not worth one
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -200,9 +204,10 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     given = dict.fromkeys((int(knobs.get("block_m", m)), int(knobs.get("block_n", n))) for m, n in fitting)
     units = int(target.facts["compute_units"])
 
-    def parts(m: int, n: int) -> range:
-        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), -(-c.k // step)))
-        return range(1, most + 1)
+    def parts(m: int, n: int) -> list[int]:
+        depth = -(-c.k // step)
+        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), depth // LEAST))
+        return [-(-depth // -(-depth // (most >> half))) for half in reversed(range(most.bit_length()))]
 
     ways = [{"block_m": m, "block_n": n, "split_k": each} for m, n in given for each in parts(m, n)]
     found = [completed({"cluster": size, **way, **knobs}, problem, target) for way, size in product(ways, (1, 2))]
@@ -222,11 +227,12 @@ def spare(knobs: Knobs, given: Knobs, problem: Problem) -> bool:
 def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """Full knobs of a tile: with those that are given, and as many places of copies as there is room for."""
     nbytes = dtypes.lookup(problem.contraction.element).bytes
+    flat = problem.contraction.k * nbytes <= ROW_BYTES  # K is one step, and it is C that takes the time
     found = {
         "block_k": ROW_BYTES // nbytes,
         "wave_m": ROWS if knobs["block_m"] <= 3 * ROWS else 2 * ROWS,
         "wave_n": knobs["block_n"],
-        "raster_m": 16,
+        "raster_m": 4 if flat else 16,
         "specialised": True,
         "copier_registers": 40,
         "flight": 0,
@@ -236,12 +242,12 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         **knobs,
     }
     by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
-    widest = min(2, found["wave_n"] // COLUMNS)
+    widest = min(1 if flat else 2, found["wave_n"] // COLUMNS)
     room = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     full = [
         {"blocks": blocks, "stages": stages, **found}
         for blocks in ((0,) if by_threads else range(widest, 0, -1))
-        for stages in range(min(4, steps(found, problem, target)), 0, -1)
+        for stages in range(min(MOST_STAGES, steps(found, problem, target)), 0, -1)
     ]
     fitting = [each for each in full if memory(each, nbytes) <= room]
     return max(fitting, key=lambda each: each["stages"], default=full[0])
@@ -256,7 +262,9 @@ def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
     each = -(-problem.contraction.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
     units = int(target.facts["compute_units"]) // knobs["cluster"]
     made = -(-cluster_tiles(knobs, problem) * knobs["split_k"] // units) * each
-    return made + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
+    c, alike = problem.contraction, min(int(target.facts["compute_units"]), work(knobs, problem))
+    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * int(target.facts["compute_units"]) / alike
+    return max(made, read) + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
 
 
 def straddling_rows(knobs: Knobs, problem: Problem) -> float:
@@ -320,7 +328,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
         f"tile{{mapping=warp tile-sizes={wave_m},{wave_n}}}",
         f"tile-reduction{{tile-sizes={k}}}",
         *(simt.DROP_BATCH if problem.contraction.batch or split else ()),
-        *(sum_tiles(n) if split else ()),
+        *(sum_tiles(m, n) if split else ()),
         "vectorize" if most <= Vectorize.most else f"vectorize{{most={most}}}",
         *(("fold-split-reads",) if split else ()),
         "fold-padding-reads",
@@ -328,10 +336,10 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
     )
 
 
-def sum_tiles(block_n: int) -> tuple[str, ...]:
-    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has four warps."""
+def sum_tiles(block_m: int, block_n: int) -> tuple[str, ...]:
+    """The loops of a sum of parts: a thread has two columns of a row, a workgroup has at most four warps."""
     columns = gcd(block_n, SUM_COLUMNS)
-    rows = SUM_THREADS * SUM_WIDTH // columns
+    rows = gcd(block_m, SUM_THREADS * SUM_WIDTH // columns)
     return (
         f"tile{{mapping=block role=sum tile-sizes={rows},{columns}}}",
         f"tile{{mapping=thread role=sum tile-sizes=1,{SUM_WIDTH}}}",
