@@ -77,16 +77,17 @@ TILES = {
 # Clocks of a row whose copy straddles sectors, with one workgroup an SM: six tiles of bf16 4000x4104x4104 on an H100
 STRADDLING = 5.3
 ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies: bf16 4096^3 beside 4096x4096x1024
-# Clocks of a second launch, elements of parts that it adds a clock, and bytes of A and B that all SMs read a clock:
-# fitted to ten products of few tiles, on an H100 with a cold L2
-SECOND, PART, READ = 2300, 240, 1740
+# Clocks of a second launch, elements of parts that are written and added a clock, bytes of A and B that all SMs read a
+# clock: ten products of few tiles on an H100, with a cold L2
+SECOND, PART, READ = 2200, 250, 1800
 ALIKE = 1.02  # of the least time, within which the clocks above say little
 SPARE = 0.1  # of the tiles that clusters may make beyond C
 SECTOR = 32  # bytes that caches read at a time
 APART = 16  # SMs that clusters of more than two leave: on an H100, 30 of four ran at once, and 32 took twice the time
 BLOCK_BYTES = ROWS * ROW_BYTES
-SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 4, 64  # of the launch that adds up parts: 16 bytes a thread, whole lines
+SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 2, 64  # of the launch that adds up parts: 8 bytes a thread, whole lines
 MOST_STAGES = 8  # more were no faster
+LEAST = 4  # steps of a part: fewer are not worth one
 FEW = 32  # rows of C
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
@@ -220,10 +221,10 @@ def default(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     units = int(target.facts["compute_units"])
 
     def parts(m: int, n: int) -> list[int]:
-        """As many as give every SM one, or a half of that, or a quarter: none with no fewer steps than fewer have."""
+        """What gives every SM one, or a half of that, or a quarter: none with no fewer steps than fewer have."""
         depth = -(-c.k // step)
-        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), depth))
-        return [-(-depth // -(-depth // (most >> half))) for half in range(most.bit_length())]
+        most = 1 if knobs.get("blocks") else max(1, min(units // tiles(m, n, problem), depth // LEAST))
+        return [-(-depth // -(-depth // (most >> half))) for half in reversed(range(most.bit_length()))]
 
     ways = [
         {**tile, "split_k": each}
@@ -266,11 +267,12 @@ def spare(knobs: Knobs, given: Knobs, problem: Problem) -> bool:
 def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """Full knobs of a tile: with those that are given, and as many places of copies as there is room for."""
     nbytes = dtypes.lookup(problem.contraction.element).bytes
+    flat = problem.contraction.k * nbytes <= ROW_BYTES  # K is one step, and it is C that takes the time
     found = {
         "block_k": ROW_BYTES // nbytes,
         "wave_m": wave_rows(knobs),
         "wave_n": knobs["block_n"],
-        "raster_m": 16,
+        "raster_m": 4 if flat else 16,
         "specialised": True,
         "apart": False,
         "copier_registers": 40,
@@ -281,7 +283,7 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         **knobs,
     }
     by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
-    widest = min(2, found["wave_n"] // columns_of(result_bytes(problem)))
+    widest = min(1 if flat else 2, found["wave_n"] // columns_of(result_bytes(problem)))
     room = int(target.facts["shared_dynamic_max"]) - int(target.facts["shared_reserved"])
     full = [
         {"blocks": blocks, "stages": stages, **found}
@@ -309,7 +311,8 @@ def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
     each = -(-c.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
     units = int(target.facts["compute_units"]) // knobs["cluster"]
     made = -(-work(knobs, problem) // units) * each
-    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * max(1.0, units / work(knobs, problem))
+    alike = min(int(target.facts["compute_units"]), work(knobs, problem))
+    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * int(target.facts["compute_units"]) / alike
     return max(made, read) + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
 
 
@@ -383,7 +386,7 @@ def tensor_steps(knobs: Knobs, problem: Problem) -> tuple[str, ...]:
 
 
 def sum_tiles(block_m: int, block_n: int) -> tuple[str, ...]:
-    """The loops of a sum of parts: a thread has four columns of a row, a workgroup has at most four warps."""
+    """The loops of a sum of parts: a thread has two columns of a row, a workgroup has at most four warps."""
     columns = gcd(block_n, SUM_COLUMNS)
     rows = gcd(block_m, SUM_THREADS * SUM_WIDTH // columns)
     return (
