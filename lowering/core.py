@@ -201,9 +201,9 @@ class Workspace:
 
 @dataclass(frozen=True)
 class TensorMap:
-    """A TMA descriptor over a buffer: sizes and strides as `cuTensorMapEncodeTiled` takes them, innermost first."""
+    """A TMA descriptor over memory: sizes and strides as `cuTensorMapEncodeTiled` takes them, innermost first."""
 
-    buffer: Buffer
+    buffer: Buffer | Workspace
     element: str
     dims: tuple[int, ...]
     strides: tuple[int, ...]  # bytes, of all dimensions but the innermost

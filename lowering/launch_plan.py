@@ -176,10 +176,10 @@ def read_memset(plan: Plan, op: Any) -> None:
 
 
 def read_tensor_map(plan: Plan, op: Any) -> None:
-    """`nvgpu.tma.create.descriptor` over a whole buffer."""
+    """`nvgpu.tma.create.descriptor` over a whole buffer or workspace."""
     source = known(plan, op, op.operands[0])
-    if not isinstance(source, Buffer):
-        raise refuse(op, "a tensor map over something else than an argument of @main")
+    if not isinstance(source, Buffer | Workspace):
+        raise refuse(op, "a tensor map over something else than an argument of @main or a workspace")
     box = [known(plan, op, operand) for operand in list(op.operands)[1:]]
     sizes = tuple(size.value for size in box if isinstance(size, Scalar))
     ranked = op.operands[0].owner

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from math import prod
 
-from lowering.core import Buffer, PassError, TensorMap
+from lowering.core import Buffer, PassError, TensorMap, Workspace
 
 BITS = {"f16": 16, "bf16": 16, "f32": 32, "tf32": 32, "f64": 64, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
 def tensor_map(
-    buffer: Buffer, source: str, descriptor: str, box: tuple[int, ...], refuse: Callable[[str], PassError]
+    buffer: Buffer | Workspace, source: str, descriptor: str, box: tuple[int, ...], refuse: Callable[[str], PassError]
 ) -> TensorMap:
     """The map over a buffer of memref type `source`, for a `!nvgpu.tensormap.descriptor`; `box` outermost first."""
     shape = re.match(r"memref<((?:\d+x)+)([a-zA-Z]\w*)>", source)

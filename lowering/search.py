@@ -221,7 +221,8 @@ def parameter(argument: KernelArgument) -> str:
         case Workspace(index, size, zeroed):
             return f"workspace {index} of {size} bytes{', zeroed' if zeroed else ''}"
         case TensorMap(buffer, _, dims):
-            return f"tensor map of buffer {buffer.index}, {'x'.join(map(str, dims))}"
+            kind = "workspace" if isinstance(buffer, Workspace) else "buffer"
+            return f"tensor map of {kind} {buffer.index}, {'x'.join(map(str, dims))}"
 
 
 def failure_record(

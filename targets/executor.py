@@ -120,7 +120,8 @@ class Executor(Protocol):
 
 def workspaces(binary: Binary) -> dict[int, Workspace]:
     """The scratch buffers of a binary's launches by index."""
-    found = [arg for launch in binary.launches for arg in launch.args if isinstance(arg, Workspace)]
+    args = [arg.buffer if isinstance(arg, TensorMap) else arg for launch in binary.launches for arg in launch.args]
+    found = [arg for arg in args if isinstance(arg, Workspace)]
     return {w.index: w for w in found}
 
 

@@ -89,8 +89,8 @@ def objection(contract: Any) -> str | None:
         op, _ = behind(contract, operand)
         if not is_buffer_read(op) or op is None:
             return f"looked for a vector.transfer_read of a buffer behind input {name}"
-        if from_threads(op.operands[0], launch) or not isinstance(op.operands[0], ir.BlockArgument):
-            return f"input {name} is not read from an argument of the program"
+        if from_threads(op.operands[0], launch) or not from_host(op.operands[0]):
+            return f"input {name} is not read from an argument of the program or a workspace"
         shape, bits = find.shape(op.operands[0]), op.operands[0].type.element_type.width
         positions = find.positions(op.attributes["permutation_map"].value)
         if len(shape) not in (2, 3) or sorted(positions, key=str) != [len(shape) - 2, len(shape) - 1]:
@@ -105,6 +105,11 @@ def unrounded(contract: Any) -> str | None:
     reads = [behind(contract, operand)[0] for operand in (0, 1)]
     found = {str(read.operands[0].type.element_type) for read in reads if read is not None}
     return None if found == {"f32"} else f"copies round f32 to tf32, not {' and '.join(sorted(found))}"
+
+
+def from_host(buffer: Any) -> bool:
+    """Whether a buffer is an argument of the host function, or allocated there."""
+    return isinstance(buffer, ir.BlockArgument) or find.defining(buffer).name == "memref.alloc"
 
 
 @dataclass(frozen=True)

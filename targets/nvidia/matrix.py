@@ -47,6 +47,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "apart", (False, True), "a step's products are added up apart, then in f32: sums of 8-bit floats keep 14 bits"
     ),
+    Knob("align", (0, 128, 16), "bytes that rows of A and B become multiples of, copied first; 0: read as they lie"),
     Knob("persistent", (1, 0, 2), "workgroups an SM that make all tiles in turn; 0: one a tile"),
     Knob("split_k", (1, 2, 4, 8, 16, 32, 64), "parts of K, each a workgroup's; a second launch adds them up"),
     Knob("copier_registers", (40, 24, 32, 0), "of a thread that copies, the others get what is left; 0: all the same"),
@@ -89,6 +90,8 @@ SUM_THREADS, SUM_WIDTH, SUM_COLUMNS = 128, 2, 64  # of the launch that adds up p
 MOST_STAGES = 8  # more were no faster
 LEAST = 4  # steps of a part: fewer are not worth one
 FEW = 32  # rows of C
+VECTOR_RATE = 41e12  # FLOP/s of bf16 4096^3 on vector cores, measured on an H100
+COPIES = 8e-6  # seconds that two launches and their gaps take, small copies included
 FIXED_REGISTERS = 40  # descriptors, addresses, counters: seen in the compiled kernels
 
 
@@ -106,11 +109,30 @@ def possible(problem: Problem) -> str | None:
     nbytes = dtypes.lookup(c.element).bytes
     if nbytes != 2 and c.layout != "nt":
         return f"wgmma of {element} takes K along the rows of both operands, layout nt, found {c.layout}"
-    rows = (c.k if c.layout[0] == "n" else c.m, c.n if c.layout[1] == "n" else c.k)
-    for name, row in zip("AB", rows, strict=True):
-        if row * nbytes % PITCH:
-            return f"a row of {name} has {row * nbytes} bytes, no multiple of {PITCH}, which tensor copies take"
     return None
+
+
+def row_bytes(problem: Problem) -> tuple[int, int]:
+    """Bytes of a row of A and of one of B, as they are stored."""
+    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
+    return nbytes * (c.k if c.layout[0] == "n" else c.m), nbytes * (c.n if c.layout[1] == "n" else c.k)
+
+
+def ragged(problem: Problem, nbytes: int = PITCH) -> str | None:
+    """Which operand has rows of no multiple of so many bytes, in words; None where neither has."""
+    for name, row in zip("AB", row_bytes(problem), strict=True):
+        if row % nbytes:
+            return f"a row of {name} has {row} bytes, no multiple of {nbytes}, which tensor copies take"
+    return None
+
+
+def pays(problem: Problem, target: Target) -> bool:
+    """Whether tensor cores are worth what their operands' copies cost, where rows cannot be read as they lie."""
+    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
+    if ragged(problem) is None:
+        return True
+    moved = 2 * nbytes * c.k * (c.m + c.n) * max(c.batch, 1)  # read and written
+    return c.flops / VECTOR_RATE > COPIES + moved / float(target.facts["memory_bandwidth"])
 
 
 def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
@@ -138,6 +160,8 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (k % width, f"block_k={k} is no multiple of {width}, the elements of {ROW_BYTES} bytes"),
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
+        (not knobs["align"] and ragged(problem), f"{ragged(problem)}: align={ROW_BYTES} copies them first"),
+        (knobs["align"] % PITCH, f"align={knobs['align']} is no multiple of {PITCH} bytes"),
         (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
         (knobs["blocks"] and knobs["split_k"] > 1, "parts of sums are of 32 bits, which threads write: blocks=0"),
         (knobs["split_k"] > max(1, -(-c.k // k)), f"split_k={knobs['split_k']} parts of {-(-c.k // k)} steps"),
@@ -249,7 +273,7 @@ def shapes(knobs: Knobs, problem: Problem, units: int) -> list[dict[str, Any]]:
     few = c.m <= FEW or (c.m <= MOST_COLUMNS // 2 and 4 * tiles(c.m, ROWS, problem) >= 3 * units)
     if few and knobs.get("swap", True) and not knobs.get("blocks"):
         width = ROW_BYTES // dtypes.lookup(c.element).bytes
-        rows = max(8 if c.layout[0] == "n" else width, 1 << (c.m - 1).bit_length())
+        rows = max(step_of_columns(c.element) if c.layout[0] == "n" else width, 1 << (c.m - 1).bit_length())
         return [
             {"block_m": int(knobs.get("block_m", rows)), "block_n": ROWS, "block_k": 2 * width, "swap": True, **knobs}
         ]
@@ -280,6 +304,7 @@ def completed(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
         "hilbert": False,
         "persistent": 1,
         "swap": False,
+        "align": ROW_BYTES if ragged(problem) else 0,
         **knobs,
     }
     by_threads = found["split_k"] > 1 or found["swap"] or unstaged(found["wave_n"], problem)
@@ -318,11 +343,10 @@ def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
 
 def straddling_rows(knobs: Knobs, problem: Problem) -> float:
     """Rows that a workgroup copies in a step that begin on 16 bytes but not on 32: they read a sector more."""
-    c, nbytes = problem.contraction, dtypes.lookup(problem.contraction.element).bytes
-    pitches = (c.k if c.layout[0] == "n" else c.m, c.n if c.layout[1] == "n" else c.k)
     shared = "n" if along_of(knobs) == "m" else "m"
     rows = [knobs[f"block_{side}"] / (knobs["cluster"] if side == shared else 1) for side in "mn"]
-    return sum(count for count, pitch in zip(rows, pitches, strict=True) if pitch * nbytes % SECTOR)
+    pitches = [-(-row // knobs["align"]) * knobs["align"] if knobs["align"] else row for row in row_bytes(problem)]
+    return sum(count for count, pitch in zip(rows, pitches, strict=True) if pitch % SECTOR)
 
 
 def along_of(knobs: Knobs) -> str:
@@ -412,6 +436,7 @@ def device_steps(knobs: Knobs, problem: Problem, target: Target) -> tuple[str, .
         f"map-waves{{most={target.facts['threads_per_group_max']} size={LANES}}}",
         *(("map-threads",) if knobs["split_k"] > 1 else ()),
         *persist(knobs, problem, target),
+        *((f"align-rows{{bytes={knobs['align']}}}",) if knobs["align"] and ragged(problem, knobs["align"]) else ()),
         "promote-tma{round=true}" if tf32 else "promote-tma",
         *ahead(knobs, problem, target),
         *(("transpose-product",) if knobs["swap"] else ()),

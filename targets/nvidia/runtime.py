@@ -264,7 +264,8 @@ def parameter(program: CudaProgram, launch: Launch, index: int, pointers: Sequen
         data = packed(arg, pointers, program.scratch)
         held = ctypes.create_string_buffer(data, len(data))
         return ctypes.addressof(held), held
-    encoded = encode(program.cu, arg, pointers[arg.buffer.index] + arg.buffer.offset)
+    address = int.from_bytes(packed(arg.buffer, pointers, program.scratch), "little")
+    encoded = encode(program.cu, arg, address)
     _, size = ok(program.cu.cuFuncGetParamInfo(program.functions[launch.kernel], index))
     if int(size) == 128:  # a by-value grid_constant parameter
         return int(encoded.getPtr()), encoded

@@ -26,19 +26,19 @@ KNOBS: tuple[Knob, ...] = (
 )
 
 
-def cores_of(knobs: Knobs, problem: Problem) -> str:
+def cores_of(knobs: Knobs, problem: Problem, target: Target) -> str:
     """The cores that knobs ask for, or that suit the problem."""
     asked = [name for name, own in OWN.items() if set(knobs) - {"cores"} - {knob.name for knob in own}]
     if "cores" in knobs:
         return str(knobs["cores"])
     if len(asked) == 1:  # a knob that only the other has
         return "vector" if asked[0] == "matrix" else "matrix"
-    return "vector" if matrix.possible(problem) else "matrix"
+    return "matrix" if matrix.possible(problem) is None and matrix.pays(problem, target) else "vector"
 
 
 def by_rule(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     """All knobs, those that are not given being the rule's."""
-    cores, own = cores_of(knobs, problem), {key: value for key, value in knobs.items() if key != "cores"}
+    cores, own = cores_of(knobs, problem, target), {key: value for key, value in knobs.items() if key != "cores"}
     if cores == "vector":
         return {"cores": cores, **simt.default(problem, target), **own}
     return {"cores": cores, **matrix.default(own, problem, target)}
@@ -71,7 +71,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
 
 def illegal_by_rule(knobs: Knobs, problem: Problem, target: Target) -> str | None:
     """The same of knobs that the rule completes."""
-    cores = cores_of(knobs, problem)
+    cores = cores_of(knobs, problem, target)
     if cores not in OWN:
         return f"cores is matrix or vector, found '{cores}'"
     names = [knob.name for knob in OWN[cores]]

@@ -68,7 +68,7 @@ def test_why_is_what_the_passes_or_the_knobs_say():
         "ring: Lets tensor copies run ahead of the products: several places for each tile, taken in turn.",
     )
     (words,) = found["results by tensor copies"].why
-    assert words.startswith("blocks 0 -> 2: blocks of 64x64 results")
+    assert words.startswith("blocks 0 -> 2: blocks of 64 rows of 128 bytes")
     assert [words.split(":")[0] for words in found["tensor cores and tensor copies"].why][:3] == [
         "map-waves",
         "promote-tma",
