@@ -47,9 +47,9 @@ from lowering.passes.gpu.split_k import SplitK
 from lowering.passes.gpu.stream_k import StreamK
 from lowering.passes.gpu.swizzle import Swizzle
 from lowering.passes.gpu.transpose_product import TransposeProduct
+from lowering.passes.nvidia.align_rows import AlignRows
 from lowering.passes.nvidia.by_value_maps import ByValueMaps
 from lowering.passes.nvidia.cluster import Cluster
-from lowering.passes.nvidia.align_rows import AlignRows
 from lowering.passes.nvidia.dependent_launches import DependentLaunches
 from lowering.passes.nvidia.dynamic_workgroup import DynamicWorkgroup
 from lowering.passes.nvidia.first_product import FirstProduct

@@ -81,6 +81,7 @@ ENDING = 0.1  # clocks of an element of C, to write it while nothing multiplies:
 # Clocks of a second launch, elements of parts that are written and added a clock, bytes of A and B that all SMs read a
 # clock: ten products of few tiles on an H100, with a cold L2
 SECOND, PART, READ = 2200, 250, 1800
+ALONE = 2  # times its share of that an SM reads where few others read: 16x4096x4096 by 64 workgroups, on an H100
 ALIKE = 1.02  # of the least time, within which the clocks above say little
 SPARE = 0.1  # of the tiles that clusters may make beyond C
 SECTOR = 32  # bytes that caches read at a time
@@ -336,8 +337,8 @@ def clocks(knobs: Knobs, problem: Problem, target: Target) -> float:
     each = -(-c.k // (knobs["block_k"] * knobs["split_k"])) * step + ENDING * m * n
     units = int(target.facts["compute_units"]) // knobs["cluster"]
     made = -(-work(knobs, problem) // units) * each
-    alike = min(int(target.facts["compute_units"]), work(knobs, problem))
-    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * int(target.facts["compute_units"]) / alike
+    short = int(target.facts["compute_units"]) / (ALONE * work(knobs, problem))
+    read = (c.m + c.n) * c.k * max(c.batch, 1) * nbytes / READ * max(1.0, short)
     return max(made, read) + (SECOND + work(knobs, problem) * m * n / PART if knobs["split_k"] > 1 else 0)
 
 
