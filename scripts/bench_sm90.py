@@ -1,6 +1,6 @@
 """sm_90's default schedules beside cuBLASLt and Triton, measured: verifies, times in turn, prints a table, writes JSON.
 
-usage: python scripts/bench_sm90.py [--rows TEXT ...] [--json scripts/results/h200.json] [--workers 12] [--no-triton]
+usage: python scripts/bench_sm90.py [--rows TEXT ...] [--json FILE] [--workers 12] [--no-triton]
 
 Needs an NVIDIA GPU with torch (for the data and Triton). Every row is the target's default schedule, taken through the
 one loop (witness with every check, then full size: integers, random numbers against their bound, poison, guard bands);
@@ -19,11 +19,12 @@ import importlib
 import importlib.util
 import json
 import math
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -41,7 +42,7 @@ from lowering.targets.nvidia.rounds import Contender, Rounds
 from lowering.worker import Limits
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "scripts" / "results" / "h200.json"
+RESULTS = ROOT / "scripts" / "results"
 ROUNDS, FEWEST, MOST_SECONDS = 60, 30, 4.0
 
 
@@ -326,11 +327,10 @@ def content(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {"rows": []}
 
 
-def run(given: argparse.Namespace) -> list[dict[str, Any]]:
+def run(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Verifies the chosen rows, several at a time, then times them one by one."""
     chosen = [row for row in rows() if not given.rows or any(text in row.name for text in given.rows)]
     spawn, with_triton = get_context("spawn"), not given.no_triton
-    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(given.workers, spawn, max_tasks_per_child=4) as pool:
             building = [pool.submit(build, row, folder) for row in chosen]
@@ -339,15 +339,13 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
             built = [each.result() for each in building]
         for each in built:
             if each.binary is None:
-                found.append(failed(each, each.reason))
-            else:
-                with ProcessPoolExecutor(1, spawn) as one:
-                    figures = one.submit(measure, each, with_triton)
-                    error = figures.exception()  # a row that falls costs only itself
-                reason = f"timing: {type(error).__name__}: {str(error)[:200]}"
-                found.append(failed(each, reason) if error else figures.result())
-            print(line(found[-1]), flush=True)
-    return found
+                yield failed(each, each.reason)
+                continue
+            with ProcessPoolExecutor(1, spawn) as one:
+                figures = one.submit(measure, each, with_triton)
+                error = figures.exception()  # a row that falls costs only itself
+            reason = f"timing: {type(error).__name__}: {str(error)[:200]}"
+            yield failed(each, reason) if error else figures.result()
 
 
 def line(row: dict[str, Any]) -> str:
@@ -365,17 +363,20 @@ def main() -> int:
     """0 where every row meets its bar."""
     parser = argparse.ArgumentParser(description="sm_90's default schedules beside cuBLASLt and Triton, measured")
     parser.add_argument("--rows", nargs="*", default=[])
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--json", type=Path, help="instead of scripts/results/h200.json, of what the GPU is called")
     parser.add_argument("--workers", type=int, default=12)
     parser.add_argument("--no-triton", action="store_true")
     given = parser.parse_args()
-    done = merged(content(given.json)["rows"], run(given))
     device = smi("name,driver_version,clocks.max.sm")
-    file = {"versions": toolchain.versions(), "device": device, "rows": done}
-    given.json.write_text(json.dumps(file, indent=1) + "\n")
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "sm90_table.py"), str(given.json)], check=False
-    ).returncode
+    kind = re.search(r"[A-Z]+\d+", device.removeprefix("NVIDIA"))
+    path = given.json or RESULTS / f"{kind[0].lower() if kind else 'gpu'}.json"
+    done = content(path)["rows"]
+    for row in run(given):  # written one by one: what was measured is kept, whatever happens
+        print(line(row), flush=True)
+        done = merged(done, [{**row, "device": device}])
+        path.write_text(json.dumps({"versions": toolchain.versions(), "device": device, "rows": done}, indent=1) + "\n")
+    table = ROOT / "scripts" / "sm90_table.py"
+    return subprocess.run([sys.executable, str(table), str(path)], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The table of sm_90's measured results: prints it, or writes it into README.md.
 
-usage: python scripts/sm90_table.py [scripts/results/h200.json] [--readme]
+usage: python scripts/sm90_table.py [scripts/results/h100.json] [--readme]
 
 A row meets its bar by its ratio to cuBLASLt ("met", or "aim" where it reaches what is aimed at), or by a time of at
 most 1.08 times the roofline measured in the same run ("roof"): the best rate at which any product of that type ran
@@ -88,7 +88,7 @@ def readme(found: Sequence[dict[str, Any]]) -> None:
 def main() -> int:
     """0 where every row meets its bar."""
     parser = argparse.ArgumentParser(description="the table of sm_90's measured results")
-    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "scripts" / "results" / "h200.json")
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "scripts" / "results" / "h100.json")
     parser.add_argument("--readme", action="store_true", help="write it into README.md")
     given = parser.parse_args()
     content = json.loads(given.file.read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "scripts" / "results" / "h200.json"
+RESULTS = ROOT / "scripts" / "results" / "h100.json"
 
 
 def script(name):

@@ -180,16 +180,46 @@ def test_sizes_that_tiles_do_not_divide(shape):
         (problem.from_shape(64, 64, 64, "f64"), "there is no wgmma for f64"),
         (problem.from_shape(64, 64, 64, "tf32"), "wgmma of tf32 takes K along the rows of both operands, layout nt"),
         (problem.from_shape(64, 64, 64, "i8", layout="tt"), "wgmma of i8 takes K along the rows of both operands"),
-        (problem.from_shape(64, 64, 72, "i8", layout="nt"), "a row of A has 72 bytes, no multiple of 16"),
-        (problem.from_shape(64, 64, 66, "tf32", layout="nt"), "a row of A has 264 bytes, no multiple of 16"),
-        (problem.from_shape(64, 64, 68, "f16", layout="nt"), "a row of A has 136 bytes, no multiple of 16"),
-        (problem.from_shape(64, 68, 64, "f16", layout="nn"), "a row of B has 136 bytes, no multiple of 16"),
     ],
 )
 def test_what_has_no_tensor_copies_runs_on_single_threads(of, reason):
     assert reason in str(matrix.possible(of))
     assert reason in str(space.illegal({"cores": "matrix"}, of, CHIP))
     assert space.default(of, CHIP)["cores"] == "vector"
+
+
+@pytest.mark.parametrize(
+    ("of", "reason"),
+    [
+        (problem.from_shape(64, 64, 72, "i8", layout="nt"), "a row of A has 72 bytes, no multiple of 16"),
+        (problem.from_shape(64, 64, 66, "tf32", layout="nt"), "a row of A has 264 bytes, no multiple of 16"),
+        (problem.from_shape(64, 64, 68, "f16", layout="nt"), "a row of A has 136 bytes, no multiple of 16"),
+        (problem.from_shape(64, 68, 64, "f16", layout="nn"), "a row of B has 136 bytes, no multiple of 16"),
+    ],
+)
+def test_rows_of_no_16_bytes_are_copied_first_where_that_pays(of, reason):
+    assert reason in str(space.illegal({"cores": "matrix", "align": 0}, of, CHIP))
+    assert space.default(of, CHIP)["cores"] == "vector"
+    assert space.full({"cores": "matrix"}, of, CHIP)["align"] == 128
+    clean(built(of, cores="matrix"))
+
+
+def test_copies_of_large_operands_pay():
+    of = problem.from_shape(2047, 1030, 2049, "bf16", layout="nn")
+    full = space.default(of, CHIP)
+    assert (full["cores"], full["align"]) == ("matrix", 128)
+    *copies, product_ = built(of).launches
+    assert [each.block for each in copies] == [(160, 1, 1), (160, 1, 1)]
+    maps = [each for each in product_.args if isinstance(each, TensorMap)]
+    assert [(type(each.buffer), each.dims) for each in maps] == [(Workspace, (2112, 2047)), (Workspace, (1088, 2049))]
+
+
+def test_one_operand_that_lies_well_is_read_where_it_lies():
+    of = problem.from_shape(1024, 1028, 1024, "bf16", layout="nn")
+    *copies, product_ = built(of, cores="matrix").launches
+    maps = [each for each in product_.args if isinstance(each, TensorMap)]
+    assert len(copies) == 1
+    assert [type(each.buffer) for each in maps] == [Buffer, Workspace]
 
 
 @pytest.mark.parametrize(
