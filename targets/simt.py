@@ -5,7 +5,9 @@
     unroll-k rank-1 products at a time.
 
 A family's space adds how its LLVM dialect is reached. Threads run along N, thread-n is one 16-byte load of B, so that
-neighbouring threads read neighbouring words of workgroup memory, and A's elements are the same for many threads.
+neighbouring threads read neighbouring words of workgroup memory, and A's elements are the same for many threads. With
+larger thread-n the threads of a wave are a patch of patch-m rows. Copies may run ahead of the products: with `stages`
+in workgroup memory, with `prefetch` in registers.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ after:   gpu.launch ... threads(%t, ..) in (256, 1, 1) {
          }
 
 With `lanes=2,4` eight neighbouring threads are a patch of two rows of four, and their numbers' bits are taken for
-columns and rows in turn: 0 1 4 5 above 2 3 6 7. Lanes of a warp then differ less in what they read of A and B, and
-pairs of them read the same. NVIDIA's workgroup memory serves half a warp of 16-byte reads at once where each lane reads
-what its neighbour, or the next but one, does: seen in CUTLASS's arrangement of lanes (gemm/warp/mma_simt_policy.h).
+columns and rows in turn: 0 1 4 5 above 2 3 6 7. Workgroup memory serves eight lanes of 16 bytes at a time. In a row of
+threads with tiles of 8x8 they read one place of A and eight of B, 32 bytes apart: half of the banks, twice. In patches
+of this order they read two of A and four of B, which are in banks of their own.
 """
 
 from __future__ import annotations

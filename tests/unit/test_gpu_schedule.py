@@ -19,6 +19,7 @@ from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.problem import from_shape, from_text
 from lowering.targets import load, simt
+from lowering.targets.amdgpu.emulated import Emulated
 from lowering.targets.families import FAMILIES
 from lowering.targets.x86.runtime import CPU
 
@@ -160,6 +161,17 @@ def test_copies_run_ahead_as_far_as_k_has_steps() -> None:
     assert ahead(9, stages=3, prefetch=True) == ["double-buffer", "fill-ahead"]
     assert ahead(9, stages=2, prefetch=True) == ["double-buffer", "prefetch"]
     assert ahead(17, stages=3, prefetch=True) == ["double-buffer", "fill-ahead", "prefetch"]
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("stages", [2, 3])
+def test_copies_ahead_and_patches_of_lanes_are_right_in_the_emulator(layout: str, stages: int) -> None:
+    problem = from_shape(65, 34, 43, "f32", layout)
+    knobs = {"block_m": 64, "block_n": 32, "thread_m": 8, "thread_n": 4, "block_k": 8, "stages": stages}
+    binary = built(problem, "gfx942", patch_m=8, prefetch=True, **knobs)
+    with Emulated().load(binary) as program:
+        found = verify.verify_witness(problem, program, arithmetic_of(load("gfx942")))
+    assert [f"{check.name}: {check}" for check in found if not check.ok] == []
 
 
 @pytest.mark.parametrize("chip", CHIPS)
