@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Container
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -167,8 +168,8 @@ def test_copies_run_ahead_as_far_as_k_has_steps() -> None:
 @pytest.mark.parametrize("stages", [2, 3])
 def test_copies_ahead_and_patches_of_lanes_are_right_in_the_emulator(layout: str, stages: int) -> None:
     problem = from_shape(65, 34, 43, "f32", layout)
-    knobs = {"block_m": 64, "block_n": 32, "thread_m": 8, "thread_n": 4, "block_k": 8, "stages": stages}
-    binary = built(problem, "gfx942", patch_m=8, prefetch=True, **knobs)
+    tile = partial(built, block_m=64, block_n=32, thread_m=8, thread_n=4, block_k=8)
+    binary = tile(problem, "gfx942", patch_m=8, prefetch=True, stages=stages)
     with Emulated().load(binary) as program:
         found = verify.verify_witness(problem, program, arithmetic_of(load("gfx942")))
     assert [f"{check.name}: {check}" for check in found if not check.ok] == []
