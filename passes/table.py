@@ -57,6 +57,7 @@ from lowering.passes.nvidia.lower_tensor_maps import LowerTensorMaps
 from lowering.passes.nvidia.multicast import Multicast
 from lowering.passes.nvidia.overlap_steps import OverlapSteps
 from lowering.passes.nvidia.promote_tma import PromoteTma
+from lowering.passes.nvidia.resident import Resident
 from lowering.passes.nvidia.ring import Ring
 from lowering.passes.nvidia.share_registers import ShareRegisters
 from lowering.passes.nvidia.sum_apart import SumApart
@@ -134,6 +135,7 @@ TABLE: tuple[type[Pass], ...] = (
     DynamicWorkgroup,
     LowerTensorMaps,
     ByValueMaps,
+    Resident,
     DropOuterDims,
     GeneralizeContraction,
     HoistAccumulators,

@@ -21,6 +21,18 @@ class Knob:
     doc: str
 
 
+def together(first: Sequence[Knob], second: Sequence[Knob]) -> tuple[Knob, ...]:
+    """The knobs of two spaces; one that both have takes the values of both, and is described by the first."""
+    values = {knob.name: knob.values for knob in second}
+    shared = {
+        knob.name: (*knob.values, *(v for v in values.get(knob.name, ()) if v not in knob.values)) for knob in first
+    }
+    return (
+        *(Knob(knob.name, shared[knob.name], knob.doc) for knob in first),
+        *(knob for knob in second if knob.name not in shared),
+    )
+
+
 @dataclass(frozen=True)
 class Rung:
     """One step of a ladder, by the knobs of a schedule that does not have it yet; it gives them the default's values.

@@ -100,9 +100,14 @@ def launch(forall: Any) -> None:
 
 def inline(forall: Any, linear: Any, counts: list[int], before: Any) -> None:
     """Moves a forall's body in front of an op, its indices the first of those of the linear one, and erases it."""
-    block = forall.regions[0].blocks[0]
     with ir.InsertionPoint(before):
         ids = delinearized(linear, counts)
+    adopt(forall, ids, before)
+
+
+def adopt(forall: Any, ids: list[Any], before: Any) -> None:
+    """Moves a forall's body in front of an op, its indices being those given, and erases it."""
+    block = forall.regions[0].blocks[0]
     for argument, value in zip(list(block.arguments), ids, strict=False):
         argument.replace_all_uses_with(value)
     for op in list(block.operations)[:-1]:

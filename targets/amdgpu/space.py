@@ -12,18 +12,14 @@ from lowering.core import Problem, Schedule, Target, UserError
 from lowering.passes import pipeline
 from lowering.targets import simt
 from lowering.targets.amdgpu import matrix, matrix_tiles
-from lowering.targets.space import Knob, Rung
+from lowering.targets.space import Knob, Rung, together
 from lowering.targets.tile_model import Prediction
 
 Knobs = Mapping[str, Any]
 
 CORES = Knob("cores", ("matrix", "vector"), "matrix instructions, or multiply-adds of single threads")
 OWN = {"matrix": matrix.KNOBS, "vector": simt.KNOBS}
-KNOBS: tuple[Knob, ...] = (
-    CORES,
-    *matrix.KNOBS,
-    *(knob for knob in simt.KNOBS if knob.name not in {each.name for each in matrix.KNOBS}),
-)
+KNOBS: tuple[Knob, ...] = (CORES, *together(OWN["matrix"], OWN["vector"]))
 
 
 def cores_of(knobs: Knobs, problem: Problem) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Container
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from lowering.passes.common.tile import Tile
 from lowering.passes.common.tile_reduction import TileReduction
 from lowering.problem import from_shape, from_text
 from lowering.targets import load, simt
+from lowering.targets.amdgpu.emulated import Emulated
 from lowering.targets.families import FAMILIES
 from lowering.targets.x86.runtime import CPU
 
@@ -122,7 +124,7 @@ def test_large_f32_ends_in_vector_loads_and_no_spill(chip: str) -> None:
     (kernel,) = binary.kernels
     assert kernel.spills == 0
     assert not kernel.scratch_bytes
-    assert kernel.shared_bytes == 16 * (132 + 128) * 4
+    assert kernel.shared_bytes == (2 if chip == "sm_90" else 1) * 16 * (132 + 128) * 4
     assert binary.launches[0].grid == (64, 1, 1)
     assert binary.launches[0].block == (256, 1, 1)
     if chip == "gfx942":
@@ -135,6 +137,42 @@ def test_large_f32_ends_in_vector_loads_and_no_spill(chip: str) -> None:
         assert counts["fma.rn.f32"] == 256
         assert counts["ld.shared.v4.b32"] == 20
         assert "ld.global.nc.v4.b32" in binary.texts["asm"]
+
+
+@pytest.mark.parametrize("layout", ["nn", "tt"])
+def test_two_workgroups_of_f32_fit_an_sm_and_read_16_bytes_at_a_time(layout: str) -> None:
+    binary = built(from_shape(4096, 4096, 4096, "f32", layout), "sm_90", ("asm",))
+    (kernel,) = binary.kernels
+    assert not kernel.spills
+    assert 2 * 256 * (kernel.registers or 0) <= 65536
+    counts = loop_counts(binary.texts["asm"], "fma.rn.f32")
+    assert counts["fma.rn.f32"] == 4 * 8 * 8
+    assert counts["ld.shared.v4.b32"] == 4 * (8 + 8) // 4
+    assert not any(count for opcode, count in counts.items() if opcode in ("ld.shared.b32", "ld.shared.v2.b32"))
+
+
+def test_copies_run_ahead_as_far_as_k_has_steps() -> None:
+    def ahead(k: int, **knobs: int) -> list[str]:
+        steps = schedule(from_shape(64, 64, k, "f32"), "gfx942", block_k=8, thread_m=8, **knobs)
+        names = [step.name for step in steps]
+        return [name for name in names if name in ("double-buffer", "fill-ahead", "prefetch")]
+
+    assert ahead(64) == []
+    assert ahead(8, stages=3, prefetch=True) == []
+    assert ahead(9, stages=3, prefetch=True) == ["double-buffer", "fill-ahead"]
+    assert ahead(9, stages=2, prefetch=True) == ["double-buffer", "prefetch"]
+    assert ahead(17, stages=3, prefetch=True) == ["double-buffer", "fill-ahead", "prefetch"]
+
+
+@pytest.mark.parametrize("layout", ["nn", "nt", "tn", "tt"])
+@pytest.mark.parametrize("stages", [2, 3])
+def test_copies_ahead_and_patches_of_lanes_are_right_in_the_emulator(layout: str, stages: int) -> None:
+    problem = from_shape(65, 34, 43, "f32", layout)
+    tile = partial(built, block_m=64, block_n=32, thread_m=8, thread_n=4, block_k=8)
+    binary = tile(problem, "gfx942", patch_m=8, prefetch=True, stages=stages)
+    with Emulated().load(binary) as program:
+        found = verify.verify_witness(problem, program, arithmetic_of(load("gfx942")))
+    assert [f"{check.name}: {check}" for check in found if not check.ok] == []
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -211,10 +249,22 @@ def test_without_a_step() -> None:
         ({"block_m": 16, "block_n": 4, "thread_m": 16, "thread_n": 4}, "one thread a workgroup"),
         ({"thread_m": 16, "thread_n": 16, "block_m": 128, "block_n": 128}, "a thread tile of 16x16 takes"),
         ({"block_k": 64, "block_m": 128, "block_n": 128}, "bytes of workgroup memory, of 49152"),
+        ({"block_k": 32, "block_m": 128, "block_n": 128, "stages": 2}, "bytes of workgroup memory, of 49152"),
+        ({"block_k": 32, "block_m": 256, "block_n": 4, "thread_m": 16, "prefetch": True}, "what it loads ahead take"),
+        ({"stages": 4}, "stages is 1, 2 or 3, found 4"),
+        ({"patch_m": 3}, "patch_m is a power of two, at most the 32 threads of a wave, found 3"),
+        ({"block_m": 16, "thread_m": 8, "patch_m": 4}, "2x16 threads are no patches of 4x8: those take patch_m=0"),
     ],
 )
 def test_illegal_knobs_have_a_reason(knobs: dict[str, int], reason: str) -> None:
     assert reason in str(simt.illegal(knobs, from_shape(1024, 1024, 1024, "f32"), load("sm_90")))
+
+
+def test_too_many_resident_workgroups_are_illegal() -> None:
+    problem, target = from_shape(4096, 4096, 4096, "f32"), load("sm_90")
+    space = FAMILIES["nvidia"].space
+    assert space.illegal({"cores": "vector", "resident": 2}, problem, target) is None
+    assert "3 workgroups of 256 threads of" in str(space.illegal({"cores": "vector", "resident": 3}, problem, target))
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -225,6 +275,7 @@ def test_the_rule_is_legal_and_fills_the_chip(chip: str) -> None:
             problem = from_shape(m, n, 77, "f32")
             knobs = simt.default(problem, target)
             assert simt.illegal(knobs, problem, target) is None, (m, n, knobs)
+            assert FAMILIES[target.family].space.illegal({"cores": "vector"}, problem, target) is None, (m, n)
     assert simt.default(from_shape(4096, 4096, 4096, "f32"), target)["block_m"] == 128
     assert simt.default(from_shape(1024, 1024, 64, "f32"), target)["block_m"] < 128
     assert simt.default(from_shape(5, 7, 3, "f32"), target)["block_k"] == 4
