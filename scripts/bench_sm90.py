@@ -4,7 +4,7 @@ usage: python scripts/bench_sm90.py [--rows TEXT ...] [--json FILE] [--workers 1
 
 Needs an NVIDIA GPU with torch (for the data and Triton). Every row is the target's default schedule, taken through the
 one loop (witness with every check, then full size: integers, random numbers against their bound, poison, guard bands);
-the very image that was verified is then timed in a process of its own: normal random data, a cold L2 for every call,
+the very image that was verified is then timed, one after the other: normal random data, a cold L2 for every call,
 each contender once a round in random order, medians of at least 30 rounds. cuBLASLt runs the fastest of all
 algorithms that its heuristic offers, chosen in the same process by the same protocol; Triton a tiled product tuned over
 its configurations. `--rows` does those whose name has the text (`bf16 4096`), and merges them into the file, of which
@@ -227,7 +227,7 @@ def tritons(row: Row, tensors: list[Any], clock: Rounds | None) -> Callable[[], 
 
 
 def measure(built: Built, with_triton: bool) -> dict[str, Any]:
-    """The figures of a row; in a process of its own."""
+    """The figures of a row; in the process that times."""
     torch: Any = importlib.import_module("torch")
     row, task = built.row, load(built.row)
     assert built.binary is not None
@@ -337,15 +337,20 @@ def run(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             if with_triton:
                 wait([pool.submit(compile_triton, row) for row in chosen])  # one that fails is told when it is timed
             built = [each.result() for each in building]
+        timer = ProcessPoolExecutor(1, spawn)
         for each in built:
             if each.binary is None:
                 yield failed(each, each.reason)
                 continue
-            with ProcessPoolExecutor(1, spawn) as one:
-                figures = one.submit(measure, each, with_triton)
-                error = figures.exception()  # a row that falls costs only itself
-            reason = f"timing: {type(error).__name__}: {str(error)[:200]}"
-            yield failed(each, reason) if error else figures.result()
+            figures = timer.submit(measure, each, with_triton)
+            error = figures.exception()
+            if error is None:
+                yield figures.result()
+                continue
+            timer.shutdown(wait=False)
+            timer = ProcessPoolExecutor(1, spawn)  # a row that falls costs only itself, and the process
+            yield failed(each, f"timing: {type(error).__name__}: {str(error)[:200]}")
+        timer.shutdown()
 
 
 def line(row: dict[str, Any]) -> str:
