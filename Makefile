@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 RUN    := PYTHONSAFEPATH=1 $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all kernels lint format check bench bench-gfx942 clean
+.PHONY: help setup demo test test-all kernels lint format check bench bench-gfx942 bench-sm90 clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(f"lower needs Python 3.11 or newer, and $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -56,11 +56,14 @@ format: setup  ## put the formatting right, and what lint can mend by itself
 check: lint test  ## what a change must pass
 
 bench: setup  ## the figures: speed of builds and of what was built, each beside its peer or its limit
-	@set -e; for bench in $(filter-out scripts/bench_gfx942.py,$(wildcard scripts/bench_*.py)); do echo "== $$bench"; PYTHONSAFEPATH=1 $(BIN)/python $$bench; done
+	@set -e; for bench in $(filter-out scripts/bench_gfx942.py scripts/bench_sm90.py,$(wildcard scripts/bench_*.py)); do echo "== $$bench"; PYTHONSAFEPATH=1 $(BIN)/python $$bench; done
 
 bench-gfx942: setup  ## the default schedules for gfx942: built, counted, verified in the emulator; goes on where it was
 	OPENBLAS_NUM_THREADS=1 PYTHONSAFEPATH=1 $(BIN)/python scripts/bench_gfx942.py
 	PYTHONSAFEPATH=1 $(BIN)/python scripts/rivals_gfx942.py show
+
+bench-sm90: setup  ## the default schedules for sm_90 beside cuBLASLt and Triton, on this machine's GPU (needs torch)
+	OPENBLAS_NUM_THREADS=2 PYTHONSAFEPATH=1 $(BIN)/python scripts/bench_sm90.py
 
 clean:  ## remove the environment and the caches; runs/ stays
 	rm -rf $(VENV) .typecheck .pytest_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -63,12 +63,20 @@ def summary(found: Sequence[dict[str, Any]]) -> list[str]:
     timed = [row for row in found if row["ms"]]
     words = [verdict(row, found) for row in found]
     to_triton = [row["ratio_to_triton"] for row in timed if row["ratio_to_triton"]]
-    return [
+    lines = [
         f"{sum(word in ('met', 'aim', 'roof') for word in words)} of {len(found)} rows meet their bar, of which "
         f"{words.count('roof')} by being within 8 % of the roofline measured in the run.",
-        f"Geometric mean to cuBLASLt {mean([row['ratio_to_cublas'] for row in timed]):.3f}, to Triton "
-        f"{mean(to_triton):.3f} (least {min(to_triton, default=0):.2f}).",
+        f"Geometric mean to cuBLASLt {mean([row['ratio_to_cublas'] for row in timed]):.3f}.",
     ]
+    if to_triton:
+        lines.append(f"Geometric mean to Triton {mean(to_triton):.3f}, the least {min(to_triton):.2f}.")
+    return lines
+
+
+def page(content: dict[str, Any]) -> list[str]:
+    """What README.md has of a file."""
+    found = content["rows"]
+    return [f"Measured on: {content['device']}.", "", *table(found), "", *summary(found)]
 
 
 def mean(ratios: Iterable[float]) -> float:
@@ -77,12 +85,12 @@ def mean(ratios: Iterable[float]) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else 0.0
 
 
-def readme(found: Sequence[dict[str, Any]]) -> None:
-    """Puts the table between its marks in README.md."""
+def readme(lines: Sequence[str]) -> None:
+    """Puts lines between the marks in README.md."""
     file = ROOT / "README.md"
     before, _, rest = file.read_text().partition(MARK + "\n")
     _, _, after = rest.partition(MARK + "\n")
-    file.write_text("\n".join((before + MARK, *table(found), "", *summary(found), MARK, "")) + after)
+    file.write_text("\n".join((before + MARK, *lines, MARK, "")) + after)
 
 
 def main() -> int:
@@ -94,9 +102,9 @@ def main() -> int:
     content = json.loads(given.file.read_text())
     found = content["rows"]
     if given.readme:
-        readme(found)
+        readme(page(content))
         return 0
-    print("\n".join((f"measured on {content['device']}", *table(found), *summary(found))))
+    print("\n".join(page(content)))
     return 0 if all(verdict(row, found) in ("met", "aim", "roof") for row in found) else 1
 
 

@@ -109,7 +109,8 @@ def unrounded(contract: Any) -> str | None:
 
 def from_host(buffer: Any) -> bool:
     """Whether a buffer is an argument of the host function, or allocated there."""
-    return isinstance(buffer, ir.BlockArgument) or find.defining(buffer).name == "memref.alloc"
+    op = find.defining(buffer)
+    return isinstance(buffer, ir.BlockArgument) if op is None else op.name == "memref.alloc"
 
 
 @dataclass(frozen=True)

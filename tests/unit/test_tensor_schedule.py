@@ -602,3 +602,59 @@ def test_every_step_that_cuts_k_is_right_on_a_cpu(batch):
                 step.apply(module)
             verdict = ask(worker, StateJob(mlir.text(module), of, host))
             assert verdict.word == "right", (steps, verdict)
+
+
+@pytest.mark.parametrize(
+    ("shape", "swap"),
+    [
+        ((16, 4096, 4096), True),
+        ((1, 4096, 4096), True),
+        ((128, 8192, 8192), True),  # a workgroup a tile is enough for most SMs
+        ((128, 4096, 4096), False),
+        ((4096, 4096, 4096), False),
+        ((4096, 16, 4096), False),
+    ],
+)
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+def test_few_rows_are_multiplied_transposed(shape, layout, swap):
+    of = problem.from_shape(*shape, "bf16", layout=layout)
+    assert space.default(of, CHIP)["swap"] is swap
+    assert ("transpose-product" in str(space.schedule({}, of, CHIP))) is swap
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reason"),
+    [
+        ({"swap": True, "blocks": 1}, "with swap=true threads write the results: blocks=0"),
+        ({"swap": True, "block_n": 64, "wave_n": 32}, "wave_n=32 is no multiple of 64, the rows of wgmma"),
+    ],
+)
+def test_illegal_knobs_of_few_rows(knobs, reason):
+    assert reason in str(space.illegal({"cores": "matrix", **knobs}, problem.from_shape(16, 4096, 4096), CHIP))
+
+
+def test_an_epilogue_follows_a_transposed_product():
+    of = problem.from_text(
+        """func.func @main(%a: tensor<16x512xbf16>, %b: tensor<512x256xbf16>, %bias: tensor<256xf32>)
+              -> tensor<16x256xbf16> {
+          %z = arith.constant 0.0 : f32
+          %e = tensor.empty() : tensor<16x256xf32>
+          %f = linalg.fill ins(%z : f32) outs(%e : tensor<16x256xf32>) -> tensor<16x256xf32>
+          %r = linalg.matmul ins(%a, %b : tensor<16x512xbf16>, tensor<512x256xbf16>) outs(%f : tensor<16x256xf32>)
+            -> tensor<16x256xf32>
+          %o = tensor.empty() : tensor<16x256xbf16>
+          %g = linalg.generic {iterator_types = ["parallel", "parallel"], indexing_maps =
+              [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (j)>, affine_map<(i, j) -> (i, j)>]}
+              ins(%r, %bias : tensor<16x256xf32>, tensor<256xf32>) outs(%o : tensor<16x256xbf16>) {
+            ^bb0(%x: f32, %y: f32, %unused: bf16):
+              %s = arith.addf %x, %y : f32
+              %p = arith.mulf %s, %s : f32
+              %q = arith.mulf %p, %s : f32
+              %t = arith.truncf %q : f32 to bf16
+              linalg.yield %t : bf16
+          } -> tensor<16x256xbf16>
+          return %g : tensor<16x256xbf16>
+        }"""
+    )
+    assert space.default(of, CHIP)["swap"] is True
+    clean(built(of))
