@@ -12,7 +12,7 @@ from lowering import dtypes
 from lowering.core import Problem, Schedule, Target
 from lowering.passes import pipeline
 from lowering.targets import best, simt
-from lowering.targets.nvidia import matrix
+from lowering.targets.nvidia import matrix, matrix_rule
 from lowering.targets.space import Knob, Rung, together
 
 Knobs = Mapping[str, Any]
@@ -38,7 +38,7 @@ def cores_of(knobs: Knobs, problem: Problem, target: Target) -> str:
         return str(knobs["cores"])
     if len(asked) == 1:  # a knob that only the other has
         return "vector" if asked[0] == "matrix" else "matrix"
-    return "matrix" if matrix.possible(problem) is None and matrix.pays(problem, target) else "vector"
+    return "matrix" if matrix.possible(problem) is None and matrix_rule.pays(problem, target) else "vector"
 
 
 def by_rule(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def by_rule(knobs: Knobs, problem: Problem, target: Target) -> dict[str, Any]:
     cores, own = cores_of(knobs, problem, target), {key: value for key, value in knobs.items() if key != "cores"}
     if cores == "vector":
         return {"cores": cores, **vector_default(problem, target), **own}
-    return {"cores": cores, **matrix.default(own, problem, target)}
+    return {"cores": cores, **matrix_rule.default(own, problem, target)}
 
 
 def vector_default(problem: Problem, target: Target) -> dict[str, Any]:
