@@ -159,7 +159,21 @@ def time(record: Record) -> Iterator[Section]:
     if t.drift is not None:
         trust = "" if abs(t.drift - 1) < DRIFT else ": the machine was not quiet, so trust the ratio little"
         lines.append(f"the baseline drifted by {100 * (t.drift - 1):+.1f} %{trust}")
-    yield Section("time", ("; ".join(lines),), ("", "median", "rate", "spread", "samples"), tuple(rows))
+    lines = ["; ".join(lines), *feedback(record)]
+    yield Section("time", tuple(lines), ("", "median", "rate", "spread", "samples"), tuple(rows))
+
+
+def feedback(record: Record) -> Iterator[str]:
+    """Shares of the roofs, how full the compute units can be, and what binds."""
+    f = record.feedback
+    if f is None:
+        return
+    of_peak = f"{f.of_peak:.0%} of the chip's arithmetic, " if f.of_peak is not None else ""
+    of_memory = f", {f.of_bandwidth:.0%} of its memory" if f.of_bandwidth is not None else ""
+    yield f"{of_peak}{f.bandwidth / 1e9:,.0f} GB/s of the arguments' bytes{of_memory}; bound by {f.binding} (derived)"
+    if f.occupancy is not None:
+        o = f.occupancy
+        yield f"a compute unit holds {o.groups} workgroups, {o.waves} waves, limited by {o.limited_by}"
 
 
 def timed(record: Record, seconds: float, samples: list[float]) -> tuple[str, str, str, str]:

@@ -28,6 +28,7 @@ from lowering.core import (
     TensorMap,
     Workspace,
 )
+from lowering.feedback import feedback
 from lowering.given import Values
 from lowering.lower import Stage, split
 from lowering.mlir import digest
@@ -164,6 +165,7 @@ def to_record(
         predicted=list(outcome.predicted),
         checks=[store.CheckRecord(**c) for c in outcome.check_rows()],
         timing=store.TimingRecord(**row) if (row := outcome.timing_row()) else None,
+        feedback=feedback_record(problem, target, outcome),
         failure=failure_record(outcome.failure, outcome, folder, proposal, options) if outcome.failure else None,
         toolchain=toolchain.versions(),
         seed=options.seed,
@@ -181,6 +183,15 @@ def problem_record(problem: Problem, small: Problem | None) -> store.ProblemReco
         notes=list(problem.notes),
         witness=sizes(small) if small else "",
     )
+
+
+def feedback_record(problem: Problem, target: Target, outcome: Outcome) -> store.FeedbackRecord | None:
+    """What a measured time says; None where there is none."""
+    if outcome.timing is None or outcome.binary is None:
+        return None
+    binary, timing = outcome.binary, outcome.timing
+    found = feedback(problem, target, binary.kernels, binary.launches, timing.hot, timing.rotated)
+    return store.FeedbackRecord.model_validate(asdict(found))
 
 
 def kernel_records(binary: Binary) -> list[store.KernelRecord]:

@@ -116,6 +116,25 @@ class TimingRecord(Value):
     stopped: bool = False  # early, since it was far from the best
 
 
+class OccupancyRecord(Value):
+    """How many workgroups of the main kernel a compute unit holds at once, their waves, and what ends that."""
+
+    groups: int
+    waves: int
+    limited_by: str
+
+
+class FeedbackRecord(Value):
+    """What the time says (`feedback.py`): rates, shares of the chip's roofs, and the binding resource in one word."""
+
+    flops: float  # FLOP/s
+    bandwidth: float  # bytes/s: every argument once
+    of_peak: float | None = None
+    of_bandwidth: float | None = None
+    binding: str
+    occupancy: OccupancyRecord | None = None
+
+
 class FailureRecord(Value):
     """Why the schedule gave nothing."""
 
@@ -156,6 +175,7 @@ class Record(Value):
     launches: list[LaunchRecord] = []
     checks: list[CheckRecord] = []
     timing: TimingRecord | None = None
+    feedback: FeedbackRecord | None = None  # None where nothing was timed, and in records of before there was any
     failure: FailureRecord | None = None
     toolchain: dict[str, str] = {}
     seed: int = 0
