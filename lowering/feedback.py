@@ -78,7 +78,7 @@ def groups(launch: Launch) -> int:
 def occupancy(kernel: Kernel, launch: Launch, facts: Any) -> Occupancy | None:
     """How full a compute unit can be, by the chip's limits and granularities; None where its file has none.
 
-    The arithmetic is that of the CUDA occupancy calculator: warps get their registers whole, workgroups memory in blocks.
+    The arithmetic is the CUDA occupancy calculator's: warps get their registers whole, workgroups memory in blocks.
     """
     needed = ("threads_per_compute_unit_max", "registers_per_compute_unit", "shared_per_compute_unit", "wave_size")
     if kernel.registers is None or any(name not in facts for name in needed):
