@@ -254,6 +254,7 @@ def measure(built: Built, with_triton: bool) -> dict[str, Any]:
         gigabytes = 1e-9 * clock.bandwidth()
         after = clocks()
         agree = apart(tensors[-1], held[0]) if held else None
+        clock.close()
     torch.cuda.synchronize()
     flops = task.contraction.flops
     third = found[2] if len(found) > 2 else None

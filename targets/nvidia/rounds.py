@@ -77,8 +77,8 @@ class Rounds:
         self.cu, self.stream = runtime.bindings(), stream
         self.waste = int(runtime.ok(self.cu.cuMemAlloc(FLUSH)))
         runtime.ok(self.cu.cuMemsetD8Async(self.waste, 0, FLUSH, stream))
-        module = runtime.ok(self.cu.cuModuleLoadData(SWEEP.encode() + b"\0"))
-        self.sweep = runtime.ok(self.cu.cuModuleGetFunction(module, b"sweep"))
+        self.module = runtime.ok(self.cu.cuModuleLoadData(SWEEP.encode() + b"\0"))
+        self.sweep = runtime.ok(self.cu.cuModuleGetFunction(self.module, b"sweep"))
         self.arguments = [ctypes.c_uint64(each) for each in (self.waste, FLUSH, self.waste)]
         self.slots = (ctypes.c_void_p * 3)(*(ctypes.addressof(each) for each in self.arguments))
 
@@ -101,3 +101,8 @@ class Rounds:
         half, copy = FLUSH // 2, self.cu.cuMemcpyDtoDAsync
         calls = [lambda: runtime.ok(copy(self.waste, self.waste + half, half, self.stream))] * 8
         return 2 * half / min(runtime.timed(self.cu, self.stream, calls))
+
+    def close(self) -> None:
+        """Frees what it holds on the device."""
+        self.cu.cuMemFree(self.waste)
+        self.cu.cuModuleUnload(self.module)
