@@ -131,6 +131,7 @@ def illegal(knobs: Knobs, problem: Problem, target: Target) -> str | None:
         (m > MOST_ROWS or n > MOST_ROWS, f"a tensor copy has at most {MOST_ROWS} rows, found {max(m, n)}"),
         (c.layout[0] == "t" and wave_m % width, f"wave_m={wave_m} is no multiple of {width}, a row of A's tile"),
         (not knobs["align"] and ragged(problem), f"{ragged(problem)}: align={ROW_BYTES} copies them first"),
+        (knobs["cluster"] not in (1, 2, 4, 8), f"cluster={knobs['cluster']}: 1, 2, 4 or 8 workgroups share copies"),
         (knobs["align"] % PITCH, f"align={knobs['align']} is no multiple of {PITCH} bytes"),
         (knobs["blocks"] and unstaged(wave_n, problem), unstaged(wave_n, problem) or ""),
         (knobs["blocks"] and knobs["split_k"] > 1, "parts of sums are of 32 bits, which threads write: blocks=0"),

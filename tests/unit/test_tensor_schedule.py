@@ -626,6 +626,7 @@ def test_few_rows_are_multiplied_transposed(shape, layout, swap):
     ("knobs", "reason"),
     [
         ({"swap": True, "blocks": 1}, "with swap=true threads write the results: blocks=0"),
+        ({"cluster": 3}, "cluster=3: 1, 2, 4 or 8 workgroups share copies"),
         ({"swap": True, "block_n": 64, "wave_n": 32}, "wave_n=32 is no multiple of 64, the rows of wgmma"),
     ],
 )
